@@ -1,1 +1,29 @@
+//! The words and rules of Tieline: typed identifiers, accounts and their states, consumers,
+//! users, and the shape of a connection test.
+//!
+//! Nothing here performs input or output. What is deliberately absent: a runtime, SQL, HTTP.
 
+mod account;
+mod audit;
+mod clock;
+mod consumer;
+mod ids;
+mod ladder;
+mod language;
+mod state;
+mod user;
+
+pub use account::{
+    Account, AccountName, AccountType, ConsentInfo, GrantType, NameProblem, SecretInfo, UnknownWord,
+};
+pub use audit::{Actor, AuditEvent};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use consumer::{ApiKeyInfo, Consumer, ConsumerGrant};
+pub use ids::{
+    AccountId, ApiKeyId, AuditId, ConsumerId, DraftId, EventId, IdProblem, SessionId, UserId,
+    WorkspaceId,
+};
+pub use ladder::{Evidence, LadderReport, Rung, RungReport, RungStatus};
+pub use language::Language;
+pub use state::{AccountEvent, Connection, ConnectionState, Reason};
+pub use user::{Email, EmailProblem, Right, Role, User};

@@ -68,6 +68,8 @@ id! {
     UserId,
     /// A signed-in browser.
     SessionId,
+    /// One run of the test ladder.
+    TestId,
     /// One entry of the audit log.
     AuditId,
 }

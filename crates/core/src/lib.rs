@@ -20,8 +20,8 @@ pub use audit::{Actor, AuditEvent};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use consumer::{ApiKeyInfo, Consumer, ConsumerGrant};
 pub use ids::{
-    AccountId, ApiKeyId, AuditId, ConsumerId, DraftId, EventId, IdProblem, SessionId, UserId,
-    WorkspaceId,
+    AccountId, ApiKeyId, AuditId, ConsumerId, DraftId, EventId, IdProblem, SessionId, TestId,
+    UserId, WorkspaceId,
 };
 pub use ladder::{Evidence, LadderReport, Rung, RungReport, RungStatus};
 pub use language::Language;

@@ -1,1 +1,37 @@
+//! The use cases of Tieline: the only place that decides.
+//!
+//! The console, the JSON API, the gateway and the command line all call [`App`] and render what
+//! it says. What is deliberately absent: routes, SQL, HTML.
 
+mod accounts;
+mod app;
+mod connect;
+mod consumers;
+mod drafts;
+mod error;
+mod form;
+mod help;
+mod keeper;
+mod ladder;
+mod lines;
+mod obtain;
+mod outbound;
+mod people;
+mod settings;
+mod setup;
+mod trials;
+
+pub use app::{App, Parts};
+pub use connect::{ConsentEnd, ConsentPrompt, ConsentStart, ConsentTarget};
+pub use drafts::DraftView;
+pub use error::{AppError, Refused, Who};
+pub use form::{AccountForm, Applied, Field, Finding, Severity};
+pub use help::{Explanation, explain, explain_known};
+pub use keeper::LiveToken;
+pub use lines::{CallerPass, Line};
+pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
+pub use people::SignedIn;
+pub use setup::Proposal;
+pub use trials::{TestProgress, TestTarget};
+
+pub use tieline_core::TestId;

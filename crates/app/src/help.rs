@@ -1,0 +1,116 @@
+//! Cause and remedy, in plain words, for every code that people may see.
+//!
+//! The texts are in `locales/{en,ja}/help.ftl`: the message is the cause, its attribute `remedy`
+//! says what to do. They live here rather than with the console because the same words answer in
+//! the console, in the API, in the gateway and on the command line.
+
+use std::sync::LazyLock;
+
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource};
+use tieline_core::Language;
+use unic_langid::langid;
+
+/// What happened and what to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// What happened.
+    pub cause: String,
+    /// What to do; empty when nothing is to be done.
+    pub remedy: String,
+}
+
+type Bundle = FluentBundle<FluentResource>;
+
+static ENGLISH: LazyLock<Bundle> =
+    LazyLock::new(|| bundle(Language::English, include_str!("../locales/en/help.ftl")));
+static JAPANESE: LazyLock<Bundle> =
+    LazyLock::new(|| bundle(Language::Japanese, include_str!("../locales/ja/help.ftl")));
+
+/// The explanation of a code. A code without a text is shown as it is: it can still be searched
+/// for, which an invented sentence could not.
+#[must_use]
+pub fn explain(
+    code: &str,
+    args: &[(impl AsRef<str>, String)],
+    language: Language,
+) -> Explanation {
+    let bundle = bundle_of(language);
+    let Some(message) = bundle.get_message(code) else {
+        return Explanation { cause: code.to_owned(), remedy: String::new() };
+    };
+    let mut values = FluentArgs::new();
+    for (name, value) in args {
+        values.set(name.as_ref().to_owned(), value.clone());
+    }
+    let render = |pattern| {
+        let mut errors = Vec::new();
+        bundle.format_pattern(pattern, Some(&values), &mut errors).into_owned()
+    };
+    Explanation {
+        cause: message.value().map(render).unwrap_or_default(),
+        remedy: message.get_attribute("remedy").map(|a| render(a.value())).unwrap_or_default(),
+    }
+}
+
+/// Whether a code has a text.
+#[must_use]
+pub fn explain_known(code: &str) -> bool {
+    Language::ALL.into_iter().all(|language| bundle_of(language).has_message(code))
+}
+
+fn bundle_of(language: Language) -> &'static Bundle {
+    match language {
+        Language::English => &ENGLISH,
+        Language::Japanese => &JAPANESE,
+    }
+}
+
+fn bundle(language: Language, text: &str) -> Bundle {
+    let id = match language {
+        Language::English => langid!("en"),
+        Language::Japanese => langid!("ja"),
+    };
+    let mut bundle = FluentBundle::new_concurrent(vec![id]);
+    // Isolation marks are for right-to-left text; in a terminal and in JSON they are noise.
+    bundle.set_use_isolating(false);
+    // A broken line loses that message only; the test below keeps the files whole.
+    let resource = FluentResource::try_new(text.to_owned()).unwrap_or_else(|(partial, _)| partial);
+    bundle.add_resource_overriding(resource);
+    bundle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(text: &str) -> Vec<&str> {
+        text.lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+            .filter_map(|line| line.split_once(" =").map(|(code, _)| code))
+            .collect()
+    }
+
+    #[test]
+    fn both_files_are_whole_and_hold_the_same_codes() {
+        let english = include_str!("../locales/en/help.ftl");
+        let japanese = include_str!("../locales/ja/help.ftl");
+        assert!(FluentResource::try_new(english.to_owned()).is_ok());
+        assert!(FluentResource::try_new(japanese.to_owned()).is_ok());
+        assert_eq!(codes(english), codes(japanese));
+        assert!(codes(english).len() > 60);
+    }
+
+    #[test]
+    fn a_value_is_put_into_the_text() {
+        let text = explain("name-taken", &[("name", "Contoso".to_owned())], Language::English);
+        assert!(text.cause.contains("Contoso"), "{text:?}");
+        assert!(!text.remedy.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_code_shows_itself() {
+        let none: [(&str, String); 0] = [];
+        assert_eq!(explain("no-such-code", &none, Language::Japanese).cause, "no-such-code");
+    }
+}

@@ -1,0 +1,125 @@
+//! WhoAmI, organization, privileges, headroom: does Dynamics know us, and may we work there?
+
+use tieline_core::Evidence;
+use tieline_dataverse::{ApiClass, ApiError, WebApi};
+
+use super::{Climb, Found, Luggage};
+
+/// What a contact centre needs: find the caller, and log the call.
+const NEEDED: [&str; 6] = [
+    "prvReadContact",
+    "prvReadAccount",
+    "prvReadIncident",
+    "prvReadActivity",
+    "prvCreateActivity",
+    "prvWriteActivity",
+];
+
+impl Climb<'_> {
+    /// Does the organization know who we are?
+    pub(super) async fn who_am_i(&self, luggage: &mut Luggage) -> Found {
+        let (Some(api), Some(token)) = (self.web_api(luggage), &luggage.token) else {
+            return Found::failed("settings-incomplete");
+        };
+        match api.who_am_i(&token.secret()).await {
+            Ok(who) => {
+                let user = who.user_id.to_string();
+                luggage.dop_hint = who.dop_hint;
+                luggage.user_id = Some(user.clone());
+                Found::ok("user-known").with("user", user)
+            }
+            Err(error) => self.refused(luggage, &error, Found::failed(code_of(&error))),
+        }
+    }
+
+    /// Which organization is it, and is it in order?
+    pub(super) async fn organization(&self, luggage: &Luggage) -> Found {
+        let (Some(api), Some(token)) = (self.web_api(luggage), &luggage.token) else {
+            return Found::failed("settings-incomplete");
+        };
+        match api.current_organization(&token.secret()).await {
+            Ok(organization) => Found::ok("organization-known")
+                .with("name", organization.friendly_name.unwrap_or_default())
+                .with("version", organization.version.unwrap_or_default()),
+            // An on-premises organization has no such function; that takes nothing away.
+            Err(error) => self.refused(luggage, &error, Found::warning("organization-unknown")),
+        }
+    }
+
+    /// May the connected user do the work of a contact centre?
+    pub(super) async fn privileges(&self, luggage: &Luggage) -> Found {
+        let (Some(api), Some(token), Some(user)) =
+            (self.web_api(luggage), &luggage.token, &luggage.user_id)
+        else {
+            return Found::failed("settings-incomplete");
+        };
+        match api.privileges_missing(&token.secret(), user, &NEEDED).await {
+            Ok(missing) if missing.is_empty() => Found::ok("privileges-suffice"),
+            Ok(missing) => {
+                Found::warning("privileges-missing").with("privileges", missing.join(", "))
+            }
+            Err(error) => self.refused(luggage, &error, Found::warning("privileges-unknown")),
+        }
+    }
+
+    /// How much may be asked at once?
+    pub(super) fn headroom(&self, luggage: &Luggage) -> Found {
+        match luggage.dop_hint {
+            Some(hint) => Found::ok("headroom-hint").with("parallel", hint.to_string()),
+            None => Found::ok("headroom-unknown"),
+        }
+    }
+
+    fn web_api(&self, luggage: &Luggage) -> Option<WebApi> {
+        let api = luggage.settings.as_ref()?.api.clone()?;
+        self.app.outbound().admit(api.url()).ok()?;
+        Some(WebApi::new(self.app.outbound().http().clone(), api))
+    }
+
+    fn refused(&self, luggage: &Luggage, error: &ApiError, found: Found) -> Found {
+        let host = luggage
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.api.as_ref())
+            .and_then(|api| api.url().host_str())
+            .unwrap_or_default()
+            .to_owned();
+        let mut evidence = evidence_of(error);
+        evidence.host = Some(host.clone());
+        let privilege = error.missing_privilege().unwrap_or_default().to_owned();
+        found.with("host", host).with("privilege", privilege).evidence(evidence)
+    }
+}
+
+fn code_of(error: &ApiError) -> &'static str {
+    if let Some(slug) = error.slug() {
+        return slug;
+    }
+    match error.class() {
+        ApiClass::Authentication => "dynamics-unauthorized",
+        ApiClass::Permission => "dynamics-forbidden",
+        ApiClass::NotFound | ApiClass::BadRequest => "not-web-api",
+        ApiClass::Throttled => "dynamics-throttled",
+        ApiClass::Timeout => "dynamics-slow",
+        ApiClass::Network => "dynamics-unreachable",
+        ApiClass::Server => "dynamics-failing",
+    }
+}
+
+fn evidence_of(error: &ApiError) -> Evidence {
+    match error {
+        ApiError::Refused(refusal) => Evidence {
+            code: refusal.code.clone(),
+            message: refusal.message.clone(),
+            status: Some(refusal.status),
+            trace_id: refusal.request_id.clone(),
+            ..Evidence::default()
+        },
+        ApiError::Unintelligible { status } => {
+            Evidence { status: Some(*status), ..Evidence::default() }
+        }
+        ApiError::Transport(fault) => {
+            Evidence { message: Some(fault.to_string()), ..Evidence::default() }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The gateway's side: which consumer calls, which account is meant, and its live token.
+//!
+//! A warm call reads three concurrent maps and takes no lock and no database access. A miss asks
+//! the database, so a key or an account added by another process works at once; what was removed
+//! or changed is forgotten when the change feed says so.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
+use papaya::HashMap as ConcurrentMap;
+use tieline_core::{Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId};
+use tieline_store::{Change, ChangeKind};
+use tieline_vault::api_key;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::app::App;
+use crate::error::{AppError, Refused, Who};
+use crate::keeper::LiveToken;
+
+/// "Last used" is kept to the minute: finer would write a row per call.
+const USE_RESOLUTION_MS: i64 = 60_000;
+/// How often uses are written down.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+
+/// A consumer that showed a valid API key.
+#[derive(Debug)]
+pub struct CallerPass {
+    /// The consumer.
+    pub consumer_id: ConsumerId,
+    /// Its name, for logs and metrics.
+    pub consumer_name: String,
+    /// The key it showed.
+    pub key_id: ApiKeyId,
+    grant: ConsumerGrant,
+    /// When each account was last used by this key, in milliseconds.
+    used: ConcurrentMap<AccountId, AtomicI64>,
+}
+
+/// What the gateway needs to know of an account to route a call to its organization.
+#[derive(Debug)]
+pub struct Line {
+    /// The account.
+    pub account_id: AccountId,
+    /// Its name.
+    pub name: String,
+    /// Origin of the organization, such as `https://contoso.crm4.dynamics.com`.
+    pub origin: Url,
+    /// Host and port of that origin, as the `Host` header says them.
+    pub authority: String,
+    /// Base of the Web API, such as `/api/data/v9.2`.
+    pub base_path: String,
+    /// Version of the settings that this was made from.
+    pub version: i64,
+    name_key: String,
+}
+
+/// What is remembered between calls.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    callers: ConcurrentMap<[u8; 32], Arc<CallerPass>>,
+    by_reference: ConcurrentMap<String, Arc<Line>>,
+    by_id: ConcurrentMap<AccountId, Arc<Line>>,
+    default: ArcSwapOption<Line>,
+    /// Counts invalidations: what was read before one is not remembered after it.
+    epoch: AtomicI64,
+    /// Uses that are not written down yet.
+    uses: Mutex<Uses>,
+}
+
+#[derive(Debug, Default)]
+struct Uses {
+    accounts: HashMap<(ConsumerId, AccountId), DateTime<Utc>>,
+    keys: HashMap<ApiKeyId, DateTime<Utc>>,
+}
+
+impl App {
+    /// Admits a caller by its API key.
+    ///
+    /// # Errors
+    /// When the key is unknown or revoked.
+    pub async fn caller_admit(&self, key: &str) -> Result<Arc<CallerPass>, Refused> {
+        let hash = api_key::hash(key);
+        if let Some(pass) = self.0.lines.callers.pin().get(&hash) {
+            return Ok(Arc::clone(pass));
+        }
+        let epoch = self.0.lines.epoch();
+        let Some((key_id, consumer)) = self.store().api_key_owner(hash).await? else {
+            let detail = "The API key is unknown or was revoked. Ask an administrator for a key, \
+                          or look under Consumers in the console.";
+            return Err(Refused::new(Who::Consumer, 401, "api-key-unknown", detail));
+        };
+        let pass = Arc::new(CallerPass {
+            consumer_id: consumer.id,
+            consumer_name: consumer.name,
+            key_id,
+            grant: consumer.grant,
+            used: ConcurrentMap::new(),
+        });
+        if self.0.lines.epoch() == epoch {
+            self.0.lines.callers.pin().insert(hash, Arc::clone(&pass));
+        }
+        Ok(pass)
+    }
+
+    /// Finds an account by id or name, or the default account when none is named.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn line_find(&self, reference: Option<&str>) -> Result<Arc<Line>, Refused> {
+        match reference {
+            Some(reference) => self.line_named(reference).await,
+            None => self.line_default().await,
+        }
+    }
+
+    /// The line of an account.
+    ///
+    /// # Errors
+    /// When the account is gone.
+    pub async fn line_of(&self, account: AccountId) -> Result<Arc<Line>, Refused> {
+        if let Some(line) = self.0.lines.by_id.pin().get(&account) {
+            return Ok(Arc::clone(line));
+        }
+        self.line_named(&account.to_string()).await
+    }
+
+    /// Checks the consumer's grant, and notes that the account is in use.
+    ///
+    /// # Errors
+    /// When the consumer may not use the account.
+    pub fn caller_may_use(&self, caller: &CallerPass, line: &Line) -> Result<(), Refused> {
+        if !caller.grant.covers(line.account_id) {
+            let detail = format!(
+                "The consumer '{}' has no grant for the account '{}'. An administrator can add \
+                 one under Consumers.",
+                caller.consumer_name, line.name
+            );
+            return Err(Refused::new(Who::Consumer, 403, "account-not-granted", detail));
+        }
+        self.note_use(caller, line.account_id);
+        Ok(())
+    }
+
+    /// The account's access token, renewed first if need be.
+    ///
+    /// # Errors
+    /// When there is no valid token and none can be had.
+    pub async fn token(&self, line: &Line) -> Result<Arc<LiveToken>, Refused> {
+        self.0.keeper.token(line.account_id).await
+    }
+
+    /// A token in place of one that Dynamics refused with 401: a renewal, once for all callers.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn token_rejected(
+        &self,
+        line: &Line,
+        token: &LiveToken,
+        challenge: Option<&str>,
+    ) -> Result<Arc<LiveToken>, Refused> {
+        self.0.keeper.token_after(line.account_id, token.generation(), challenge).await
+    }
+
+    async fn line_named(&self, reference: &str) -> Result<Arc<Line>, Refused> {
+        let key = AccountName::key_of(reference);
+        if let Some(line) = self.0.lines.by_reference.pin().get(&key) {
+            return Ok(Arc::clone(line));
+        }
+        let epoch = self.0.lines.epoch();
+        let account = match self.store().account_by_name(self.workspace(), &key).await? {
+            Some(account) => Some(account),
+            None => match reference.trim().to_uppercase().parse::<AccountId>() {
+                Ok(id) => self.store().account(id).await?,
+                Err(_) => None,
+            },
+        };
+        let Some(account) = account else {
+            let detail = format!(
+                "There is no integration account '{}'. The first part of the path is its name or \
+                 its id.",
+                shortened(reference)
+            );
+            return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
+        };
+        let line = Arc::new(line_of(&account)?);
+        if self.0.lines.epoch() == epoch {
+            self.0.lines.remember(&line, &key);
+        }
+        Ok(line)
+    }
+
+    async fn line_default(&self) -> Result<Arc<Line>, Refused> {
+        if let Some(line) = self.0.lines.default.load_full() {
+            return Ok(line);
+        }
+        let epoch = self.0.lines.epoch();
+        let account = self.store().account_default(self.workspace(), self.account_type()).await?;
+        let Some(account) = account else {
+            let detail = "No account was named and there is no default account. Name one in the \
+                          path, or make one the default in the console.";
+            return Err(Refused::new(Who::Consumer, 404, "no-default-account", detail));
+        };
+        let line = Arc::new(line_of(&account)?);
+        if self.0.lines.epoch() == epoch {
+            self.0.lines.default.store(Some(Arc::clone(&line)));
+        }
+        Ok(line)
+    }
+
+    fn note_use(&self, caller: &CallerPass, account: AccountId) {
+        let now = self.now();
+        let ms = now.timestamp_millis();
+        self.0.keeper.note_use(account, ms);
+        let used = caller.used.pin();
+        let last = used.get_or_insert_with(account, || AtomicI64::new(i64::MIN));
+        let before = last.load(Ordering::Relaxed);
+        if ms.saturating_sub(before) < USE_RESOLUTION_MS
+            || last.compare_exchange(before, ms, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        let mut uses = self.0.lines.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.accounts.insert((caller.consumer_id, account), now);
+        uses.keys.insert(caller.key_id, now);
+    }
+
+    pub(crate) async fn flush_uses(&self, stop: CancellationToken) {
+        loop {
+            let ended = tokio::select! {
+                () = stop.cancelled() => true,
+                () = tokio::time::sleep(FLUSH_EVERY) => false,
+            };
+            if let Err(error) = self.flush_uses_now().await {
+                tracing::warn!(error = %error, "uses of accounts could not be written down");
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Writes down which consumers used which accounts.
+    pub(crate) async fn flush_uses_now(&self) -> Result<(), AppError> {
+        let uses = std::mem::take(
+            &mut *self.0.lines.uses.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        if !uses.accounts.is_empty() {
+            let rows: Vec<_> = uses.accounts.into_iter().map(|((c, a), at)| (c, a, at)).collect();
+            self.store().consumer_uses(&rows).await?;
+        }
+        if !uses.keys.is_empty() {
+            let rows: Vec<_> = uses.keys.into_iter().collect();
+            self.store().api_keys_used(&rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows what this and other processes change.
+    pub(crate) async fn follow_changes(&self, stop: CancellationToken) {
+        let mut watch = self.store().watch();
+        let mut cursor = self.store().change_cursor().await.unwrap_or_default();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = watch.wait() => {}
+            }
+            match self.store().changes_since(cursor).await {
+                Ok(changes) => {
+                    for change in &changes {
+                        cursor = cursor.max(change.seq);
+                        self.forget(change);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "changes of other servers could not be read");
+                }
+            }
+        }
+    }
+
+    fn forget(&self, change: &Change) {
+        match change.kind {
+            ChangeKind::Account | ChangeKind::Token => {
+                let Ok(id) = change.id.parse::<AccountId>() else { return };
+                if change.kind == ChangeKind::Account {
+                    self.0.lines.forget_account(id);
+                }
+                self.0.keeper.changed(id);
+            }
+            ChangeKind::Consumer => self.0.lines.forget_callers(),
+            ChangeKind::User => {}
+        }
+    }
+
+    /// Makes a change of this process count at once, before the feed comes round.
+    pub(crate) fn account_changed(&self, id: AccountId) {
+        self.0.lines.forget_account(id);
+        self.0.keeper.changed(id);
+    }
+
+    pub(crate) fn consumers_changed(&self) {
+        self.0.lines.forget_callers();
+    }
+}
+
+impl Lines {
+    fn epoch(&self) -> i64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn remember(&self, line: &Arc<Line>, key: &str) {
+        self.by_reference.pin().insert(key.to_owned(), Arc::clone(line));
+        self.by_id.pin().insert(line.account_id, Arc::clone(line));
+    }
+
+    fn forget_account(&self, id: AccountId) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.default.store(None);
+        let references = self.by_reference.pin();
+        references.remove(&id.to_string().to_lowercase());
+        if let Some(line) = self.by_id.pin().remove(&id) {
+            references.remove(&line.name_key);
+        }
+    }
+
+    fn forget_callers(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.callers.pin().clear();
+    }
+}
+
+fn line_of(account: &Account) -> Result<Line, Refused> {
+    let unusable = || {
+        let detail = format!(
+            "The API URL of the account '{}' is not one. Correct it in the console.",
+            account.name
+        );
+        Refused::new(Who::Tieline, 503, "misconfigured", detail)
+    };
+    let api = Url::parse(&account.api_url).map_err(|_| unusable())?;
+    let host = api.host_str().ok_or_else(unusable)?;
+    let authority = match api.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let origin = Url::parse(&api.origin().ascii_serialization()).map_err(|_| unusable())?;
+    Ok(Line {
+        account_id: account.id,
+        name: account.name.as_str().to_owned(),
+        origin,
+        authority,
+        base_path: api.path().trim_end_matches('/').to_owned(),
+        version: account.version,
+        name_key: account.name.key(),
+    })
+}
+
+/// A caller's own text in an error, bounded so that it cannot flood a log.
+fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}

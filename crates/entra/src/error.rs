@@ -1,0 +1,325 @@
+//! Why a token was not given, and what that means.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::callback::first_line;
+use crate::codes;
+
+/// A token request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// No answer came.
+    #[error("no answer from the token service: {0}")]
+    Transport(TransportFault),
+    /// The token service said no.
+    #[error("the token service refused: {0}")]
+    Refused(Box<Refusal>),
+    /// Something answered that is not a token service.
+    #[error("the answer (status {status}) is not one of a token service: {reason}")]
+    Unintelligible {
+        /// HTTP status.
+        status: u16,
+        /// What is wrong with it; never the body itself.
+        reason: String,
+    },
+}
+
+/// An OAuth error (RFC 6749, section 5.2) with Entra's additions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// OAuth's word.
+    pub error: String,
+    /// Entra's finer word.
+    pub suberror: Option<String>,
+    /// AADSTS numbers.
+    pub error_codes: Vec<u32>,
+    /// The first line of the description.
+    pub description: String,
+    /// For Microsoft's support.
+    pub trace_id: Option<String>,
+    /// For Microsoft's support.
+    pub correlation_id: Option<String>,
+    /// Microsoft's own time.
+    pub timestamp: Option<String>,
+    /// Claims to ask for when a person signs in again.
+    pub claims: Option<String>,
+    /// The pause that was asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        for code in &self.error_codes {
+            write!(f, " AADSTS{code}")?;
+        }
+        write!(f, " (status {})", self.status)
+    }
+}
+
+/// What a failure means for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It will pass.
+    Transient {
+        /// The pause that was asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The settings are refused.
+    Misconfigured,
+    /// A person has to sign in again.
+    NeedsConsent,
+    /// Nobody answers.
+    Unreachable,
+}
+
+impl TokenError {
+    /// Judges by OAuth's `error`, by `suberror`, and by numbers only where the protocol leaves no
+    /// other way: Entra says `invalid_grant` for a request loop too, which is none of the token's
+    /// doing.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            TokenError::Transport(_) => Verdict::Unreachable,
+            TokenError::Unintelligible { status, .. }
+                if (400..500).contains(status) && *status != 429 =>
+            {
+                Verdict::Misconfigured
+            }
+            TokenError::Unintelligible { .. } => Verdict::Transient { retry_after: None },
+            TokenError::Refused(refusal) => refusal.verdict(),
+        }
+    }
+}
+
+impl Refusal {
+    fn verdict(&self) -> Verdict {
+        let transient = Verdict::Transient {
+            retry_after: self.retry_after,
+        };
+        let passing = |code: &u32| matches!(code, 50196 | 90033 | 90055 | 90006);
+        if self.status >= 500 || self.status == 429 || self.error_codes.iter().any(passing) {
+            return transient;
+        }
+        match self.error.as_str() {
+            "temporarily_unavailable" | "server_error" | "slow_down" => transient,
+            "invalid_grant" => match self.suberror.as_deref() {
+                // The token belongs to another client: the settings changed, not the consent.
+                Some("client_mismatch") => Verdict::Misconfigured,
+                _ => Verdict::NeedsConsent,
+            },
+            "interaction_required" | "login_required" | "consent_required" | "access_denied" => {
+                Verdict::NeedsConsent
+            }
+            _ => Verdict::Misconfigured,
+        }
+    }
+
+    /// The slug of the first number that is known.
+    #[must_use]
+    pub fn slug(&self) -> Option<&'static str> {
+        self.error_codes
+            .iter()
+            .find_map(|code| codes::find(*code))
+            .map(|known| known.slug)
+    }
+
+    /// Reads an error body. None when it is none.
+    pub(crate) fn parse(
+        status: u16,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Option<Refusal> {
+        let raw: RawError = serde_json::from_slice(body).ok()?;
+        let description = raw.error_description.unwrap_or_default();
+        let mut error_codes: Vec<u32> = raw.error_codes.unwrap_or_default();
+        if error_codes.is_empty() {
+            error_codes = codes::in_text(&description);
+        }
+        Some(Refusal {
+            status,
+            error: raw.error.chars().take(100).collect(),
+            suberror: raw.suberror.filter(|word| !word.is_empty()),
+            error_codes,
+            description: first_line(&description),
+            trace_id: raw.trace_id,
+            correlation_id: raw.correlation_id,
+            timestamp: raw.timestamp,
+            claims: raw.claims,
+            retry_after,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawError {
+    error: String,
+    error_description: Option<String>,
+    error_codes: Option<Vec<u32>>,
+    suberror: Option<String>,
+    trace_id: Option<String>,
+    correlation_id: Option<String>,
+    timestamp: Option<String>,
+    claims: Option<String>,
+}
+
+/// How the way to the token service failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct TransportFault {
+    /// Where it failed.
+    pub kind: TransportKind,
+    /// What the libraries said, without the address.
+    pub detail: String,
+}
+
+/// Where a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportKind {
+    /// The name did not resolve.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No trust.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke.
+    Cut,
+    /// Something else.
+    Other,
+}
+
+impl TransportFault {
+    /// Tells the kind from an error of the HTTP client.
+    pub(crate) fn of(error: reqwest::Error) -> Self {
+        // The address may carry a tenant's name; what matters is said elsewhere.
+        let error = error.without_url();
+        let mut chain = vec![error.to_string()];
+        let mut kind = if error.is_timeout() {
+            TransportKind::Timeout
+        } else if error.is_connect() {
+            TransportKind::Connect
+        } else if error.is_request() || error.is_body() || error.is_decode() {
+            TransportKind::Cut
+        } else {
+            TransportKind::Other
+        };
+        let mut source = error.source();
+        while let Some(inner) = source {
+            let text = inner.to_string();
+            kind = refine(kind, inner, &text);
+            if chain.last() != Some(&text) {
+                chain.push(text);
+            }
+            source = inner.source();
+        }
+        Self {
+            kind,
+            detail: chain.join(": ").chars().take(500).collect(),
+        }
+    }
+}
+
+fn refine(kind: TransportKind, error: &(dyn Error + 'static), text: &str) -> TransportKind {
+    // The connector wraps rustls' error in an io::Error and the resolver's in a private type, so
+    // the text is the only thing left to go by for these two.
+    if text.contains("dns error") || text.contains("does not resolve") {
+        return TransportKind::Dns;
+    }
+    let Some(io) = error.downcast_ref::<std::io::Error>() else {
+        let tls = text.contains("certificate") || text.contains("TLS") || text.contains("tls");
+        return if tls && kind != TransportKind::Dns {
+            TransportKind::Tls
+        } else {
+            kind
+        };
+    };
+    match io.kind() {
+        std::io::ErrorKind::TimedOut => TransportKind::Timeout,
+        std::io::ErrorKind::InvalidData => TransportKind::Tls,
+        std::io::ErrorKind::ConnectionReset
+        | std::io::ErrorKind::ConnectionAborted
+        | std::io::ErrorKind::BrokenPipe
+        | std::io::ErrorKind::UnexpectedEof => TransportKind::Cut,
+        _ => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> TokenError {
+        let parsed = Refusal::parse(status, body.as_bytes(), None).expect("an error body");
+        TokenError::Refused(Box::new(parsed))
+    }
+
+    #[test]
+    fn verdicts_follow_oauths_words() {
+        for (status, body, verdict) in [
+            (
+                400,
+                r#"{"error":"invalid_grant","error_codes":[700082]}"#,
+                Verdict::NeedsConsent,
+            ),
+            (
+                401,
+                r#"{"error":"invalid_client","error_codes":[7000215]}"#,
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                r#"{"error":"interaction_required"}"#,
+                Verdict::NeedsConsent,
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_codes":[50196]}"#,
+                Verdict::Transient { retry_after: None },
+            ),
+            (
+                503,
+                r#"{"error":"invalid_grant"}"#,
+                Verdict::Transient { retry_after: None },
+            ),
+            (
+                429,
+                r#"{"error":"invalid_client"}"#,
+                Verdict::Transient { retry_after: None },
+            ),
+            (
+                400,
+                r#"{"error":"temporarily_unavailable"}"#,
+                Verdict::Transient { retry_after: None },
+            ),
+            (
+                400,
+                r#"{"error":"unauthorized_client","error_codes":[700016]}"#,
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","suberror":"client_mismatch"}"#,
+                Verdict::Misconfigured,
+            ),
+            (400, r#"{"error":"something_new"}"#, Verdict::Misconfigured),
+        ] {
+            assert_eq!(refusal(status, body).verdict(), verdict, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_from_the_text_where_the_list_is_missing() {
+        let body = r#"{"error":"invalid_client","error_description":"AADSTS7000222: The secret expired.\r\nTrace ID: x"}"#;
+        let parsed = Refusal::parse(401, body.as_bytes(), None).expect("an error body");
+        assert_eq!(parsed.slug(), Some("secret-expired"));
+        assert_eq!(parsed.description, "AADSTS7000222: The secret expired.");
+    }
+}

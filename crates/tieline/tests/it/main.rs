@@ -1,0 +1,19 @@
+//! Black-box tests: the real binary, its real sandbox, real sockets.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
+
+mod account;
+mod cli;
+mod connect;
+mod gateway;
+mod life;
+mod people;
+mod secrets;
+mod test_app;
+
+/// The demo's own way through the consent's pages, walked here from outside.
+mod demo {
+    #[path = "../../../src/demo/page.rs"]
+    pub(crate) mod page;
+    #[path = "../../../src/demo/walk.rs"]
+    pub(crate) mod walk;
+}

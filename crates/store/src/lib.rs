@@ -1,1 +1,25 @@
+//! Everything SQL: one text for SQLite and PostgreSQL, one file per noun.
+//!
+//! Secrets are sealed at this door: they go in and come out as `SecretString`, and no function
+//! writes one unsealed. Transactions are short; none is open across HTTP, which this crate does
+//! not know.
 
+mod account;
+mod audit;
+mod change;
+mod consent;
+mod consumer;
+mod database;
+mod draft;
+mod error;
+mod session;
+mod token;
+mod user;
+
+pub use account::{AccountSettings, NewTokens, SecretChange};
+pub use change::{Change, ChangeFeed, ChangeKind};
+pub use consent::{Consent, ConsentTarget, NewConsent, TakeConsent};
+pub use database::{Migrations, Store};
+pub use draft::{Draft, DraftTokens};
+pub use error::StoreError;
+pub use token::{FailedRenewal, RenewedTokens, StateChange, TokenRow};

@@ -1,0 +1,240 @@
+//! The two databases behind one handle, and the macros that give both the same SQL text.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use tieline_vault::{AssociatedData, KeyRing, Sealed};
+
+use crate::error::StoreError;
+
+static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Readers of SQLite: they don't block each other or the writer (WAL).
+const SQLITE_READERS: u32 = 4;
+/// Connections to PostgreSQL per server.
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// How long to wait for another process's write, or for a free connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether tables are brought up to date when the database is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrations {
+    /// Run what is missing.
+    Run,
+    /// Refuse to open when something is missing.
+    Check,
+}
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) database: Database,
+    pub(crate) keys: Arc<KeyRing>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Sqlite {
+        path: PathBuf,
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// Runs a query on a connection that reads.
+macro_rules! reading {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { read: $pool, .. } => $body,
+            $crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
+/// Runs a block in a transaction that writes. Leaving the block early rolls back; reaching its end
+/// commits, and tells the other servers.
+macro_rules! writing {
+    ($store:expr, $tx:ident => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { write, .. } => {
+                // A transaction that begins by reading could not become a writer later.
+                let mut $tx = write.begin_with("BEGIN IMMEDIATE").await?;
+                let value = $body;
+                $tx.commit().await?;
+                value
+            }
+            $crate::database::Database::Postgres(pool) => {
+                let mut $tx = pool.begin().await?;
+                let value = $body;
+                sqlx::query("SELECT pg_notify('tieline_change', '')")
+                    .execute(&mut *$tx)
+                    .await?;
+                $tx.commit().await?;
+                value
+            }
+        }
+    };
+}
+pub(crate) use {reading, writing};
+
+impl Store {
+    /// Opens `sqlite:///path/to/file` or `postgres://…`.
+    ///
+    /// # Errors
+    /// When the address is none, the database does not answer, or its tables are not right.
+    pub async fn open(
+        url: &str,
+        keys: Arc<KeyRing>,
+        migrations: Migrations,
+    ) -> Result<Self, StoreError> {
+        let database = if let Some(path) = url.strip_prefix("sqlite://") {
+            Database::sqlite(Path::new(path)).await?
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Database::postgres(url).await?
+        } else {
+            let reason = "it begins with neither sqlite:// nor postgres://".to_owned();
+            return Err(StoreError::Address(reason));
+        };
+        match migrations {
+            Migrations::Run => database.migrate().await?,
+            Migrations::Check => database.check().await?,
+        }
+        Ok(Self { database, keys })
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        reading!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    pub(crate) fn seal(&self, place: &AssociatedData<'_>, secret: &SecretString) -> Vec<u8> {
+        use secrecy::ExposeSecret;
+        self.keys.seal(place, secret.expose_secret().as_bytes()).0
+    }
+
+    pub(crate) fn open_sealed(
+        &self,
+        place: &AssociatedData<'_>,
+        column: &'static str,
+        sealed: Vec<u8>,
+    ) -> Result<SecretString, StoreError> {
+        self.keys
+            .open_text(place, &Sealed(sealed))
+            .map_err(|source| StoreError::Sealed { column, source })
+    }
+}
+
+impl Database {
+    async fn sqlite(path: &Path) -> Result<Self, StoreError> {
+        prepare_file(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A refresh token that was acknowledged must survive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE);
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options.clone())
+            .await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
+        Ok(Self::Sqlite {
+            path: path.to_owned(),
+            read,
+            write,
+        })
+    }
+
+    async fn postgres(url: &str) -> Result<Self, StoreError> {
+        // The driver's own message could quote the password.
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Address("it is not a PostgreSQL address".to_owned()))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let run = match self {
+            Self::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(write).await,
+            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+        };
+        run.map_err(StoreError::Migration)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let sql = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
+        let (known, count) = match self {
+            Self::Sqlite { read, .. } => (
+                &SQLITE_MIGRATIONS,
+                sqlx::query_scalar::<_, i64>(sql).fetch_one(read).await,
+            ),
+            Self::Postgres(pool) => (
+                &POSTGRES_MIGRATIONS,
+                sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await,
+            ),
+        };
+        let expected = i64::try_from(known.iter().count()).unwrap_or(i64::MAX);
+        // Without the table nothing was ever migrated.
+        if count.is_ok_and(|count| count >= expected) {
+            Ok(())
+        } else {
+            Err(StoreError::NotMigrated)
+        }
+    }
+}
+
+/// The file is its owner's alone from the first moment on.
+fn prepare_file(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| {
+        StoreError::Address(format!("{} cannot be used: {error}", path.display()))
+    };
+    if let Some(directory) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(|_| ()).map_err(failed)
+}
+
+// === times ===
+
+pub(crate) fn ms(at: DateTime<Utc>) -> i64 {
+    at.timestamp_millis()
+}
+
+pub(crate) fn at(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::UNIX_EPOCH)
+}

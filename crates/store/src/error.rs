@@ -1,0 +1,79 @@
+//! Why the database did not do what it was asked.
+
+use tieline_vault::OpenError;
+
+/// A failure of the database, or a constraint that was hit.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such row.
+    #[error("there is no such row")]
+    NotFound,
+    /// The row was changed since it was read.
+    #[error("the row was changed since it was read")]
+    Stale,
+    /// A name, address or key that must be unique is taken.
+    #[error("the name is taken")]
+    NameTaken,
+    /// A sealed column does not open.
+    #[error("the sealed column {column} cannot be opened: {source}")]
+    Sealed {
+        /// `table.column`.
+        column: &'static str,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// A row says something that this version does not understand.
+    #[error("the column {column} holds something unexpected: {reason}")]
+    Corrupt {
+        /// `table.column`.
+        column: &'static str,
+        /// What.
+        reason: String,
+    },
+    /// The database's address is not one.
+    #[error("the database's address cannot be used: {0}")]
+    Address(String),
+    /// The tables are not of this version.
+    #[error("the database needs migrations; run: tieline migrate")]
+    NotMigrated,
+    /// The migrations failed.
+    #[error("the migrations failed: {0}")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::Stale => "stale",
+            Self::NameTaken => "name-taken",
+            _ => "database-unavailable",
+        }
+    }
+
+    pub(crate) fn corrupt(column: &'static str, reason: impl ToString) -> Self {
+        Self::Corrupt {
+            column,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let taken = error
+            .as_database_error()
+            .is_some_and(|error| error.is_unique_violation());
+        if taken {
+            Self::NameTaken
+        } else {
+            Self::Database(error)
+        }
+    }
+}

@@ -71,7 +71,10 @@ impl App {
     /// When the database does not answer.
     pub async fn account_used_by(&self, id: AccountId) -> Result<Vec<String>, AppError> {
         self.flush_uses_now().await?;
-        Ok(self.store().account_used_by(id, self.now() - USED_RECENTLY).await?)
+        Ok(self
+            .store()
+            .account_used_by(id, self.now() - USED_RECENTLY)
+            .await?)
     }
 
     /// What there is to say of a form, without asking the network.
@@ -106,7 +109,8 @@ impl App {
         base_version: i64,
         form: AccountForm,
     ) -> Result<Applied, AppError> {
-        self.edit(by, id, base_version, &form, Brought::default()).await
+        self.edit(by, id, base_version, &form, Brought::default())
+            .await
     }
 
     /// Makes an account the default of its type.
@@ -118,7 +122,10 @@ impl App {
         by: &Actor,
         id: AccountId,
     ) -> Result<Account, AppError> {
-        self.store().account_set_default(id, by, self.now()).await.map_err(missing_account)?;
+        self.store()
+            .account_set_default(id, by, self.now())
+            .await
+            .map_err(missing_account)?;
         self.account_changed(id);
         self.account(id).await
     }
@@ -128,7 +135,10 @@ impl App {
     /// # Errors
     /// When there is no such account.
     pub async fn account_delete(&self, by: &Actor, id: AccountId) -> Result<(), AppError> {
-        self.store().account_delete(id, by, self.now()).await.map_err(missing_account)?;
+        self.store()
+            .account_delete(id, by, self.now())
+            .await
+            .map_err(missing_account)?;
         self.account_changed(id);
         tracing::info!(account = %id, by = %by, "an account was deleted");
         Ok(())
@@ -140,9 +150,10 @@ impl App {
     /// When there is none, or its name was taken meanwhile.
     pub async fn account_restore(&self, by: &Actor, id: AccountId) -> Result<Account, AppError> {
         match self.store().account_restore(id, by, self.now()).await {
-            Err(StoreError::NameTaken) => {
-                Err(AppError::Invalid(vec![Finding::error(Field::Name, "name-taken-restore")]))
-            }
+            Err(StoreError::NameTaken) => Err(AppError::Invalid(vec![Finding::error(
+                Field::Name,
+                "name-taken-restore",
+            )])),
             other => {
                 other.map_err(missing_account)?;
                 self.account_changed(id);
@@ -165,7 +176,10 @@ impl App {
         };
         let (settings, mut findings) = judge(form, around);
         if let Some(name) = &settings.name {
-            let holder = self.store().account_by_name(self.workspace(), &name.key()).await?;
+            let holder = self
+                .store()
+                .account_by_name(self.workspace(), &name.key())
+                .await?;
             if holder.is_some_and(|holder| account.is_none_or(|own| own.id != holder.id)) {
                 findings.insert(0, name_taken(name.as_str()));
             }
@@ -202,7 +216,10 @@ impl App {
         self.begin_connecting(&account, connected).await?;
         tracing::info!(account = %id, by = %by, "an account was added");
         let warnings = with_consent_hint(warnings, &account);
-        Ok(Applied { account: self.account(id).await?, warnings })
+        Ok(Applied {
+            account: self.account(id).await?,
+            warnings,
+        })
     }
 
     pub(crate) async fn edit(
@@ -217,8 +234,9 @@ impl App {
         if current.version != base_version {
             return Err(stale(current, form));
         }
-        let (settings, findings) =
-            self.judged(form, Some(&current), brought.secret.is_some()).await?;
+        let (settings, findings) = self
+            .judged(form, Some(&current), brought.secret.is_some())
+            .await?;
         let (complete, warnings) = sound(&settings, findings)?;
         let secret = typed_secret(form)
             .or(brought.secret)
@@ -238,18 +256,22 @@ impl App {
         self.begin_connecting(&account, connected).await?;
         tracing::info!(account = %id, by = %by, "an account was changed");
         let warnings = with_consent_hint(warnings, &account);
-        Ok(Applied { account: self.account(id).await?, warnings })
+        Ok(Applied {
+            account: self.account(id).await?,
+            warnings,
+        })
     }
 
     /// Has the schedule look at the account at once: new settings may revive a connection, and a
     /// credential that needs no person connects by itself.
     async fn begin_connecting(&self, account: &Account, tokens: bool) -> Result<(), AppError> {
-        let alone = account.grant == GrantType::ClientCredentials
-            || tokens
-            || account.consent.is_some();
+        let alone =
+            account.grant == GrantType::ClientCredentials || tokens || account.consent.is_some();
         let healthy = account.connection.state == ConnectionState::Connected && tokens;
         if alone && !healthy {
-            self.store().token_schedule(account.id, Some(self.now())).await?;
+            self.store()
+                .token_schedule(account.id, Some(self.now()))
+                .await?;
         }
         Ok(())
     }
@@ -266,7 +288,9 @@ impl App {
             .as_ref()
             .map(|token| token.expose_secret().trim().to_owned())
             .filter(|token| !token.is_empty());
-        let Some(token) = pasted else { return consented };
+        let Some(token) = pasted else {
+            return consented;
+        };
         let endpoints = settings.endpoints.as_ref()?;
         let consent = ConsentInfo {
             user: None,
@@ -308,7 +332,10 @@ pub(crate) fn typed_secret(form: &AccountForm) -> Option<SecretString> {
 
 fn with_consent_hint(mut warnings: Vec<Finding>, account: &Account) -> Vec<Finding> {
     if account.grant == GrantType::AuthorizationCode && account.consent.is_none() {
-        warnings.push(Finding::warning(Field::RefreshToken, "refresh-token-missing"));
+        warnings.push(Finding::warning(
+            Field::RefreshToken,
+            "refresh-token-missing",
+        ));
     }
     warnings
 }
@@ -338,5 +365,8 @@ fn stale(current: Account, form: &AccountForm) -> AppError {
         .into_iter()
         .filter(|field| !matches!(field, Field::ClientSecret | Field::RefreshToken))
         .collect();
-    AppError::Stale { current: Box::new(current), changed }
+    AppError::Stale {
+        current: Box::new(current),
+        changed,
+    }
 }

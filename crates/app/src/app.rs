@@ -56,7 +56,13 @@ impl App {
     /// Puts the parts together. Nothing runs until [`App::run_background`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, outbound, public_url, gateway_url } = parts;
+        let Parts {
+            store,
+            clock,
+            outbound,
+            public_url,
+            gateway_url,
+        } = parts;
         let tokens = TokenClient::new(outbound.http().clone());
         let keeper = Keeper::new(store.clone(), Arc::clone(&clock), outbound.clone(), tokens);
         Self(Arc::new(Inner {
@@ -135,6 +141,9 @@ impl App {
 
     /// Reads an account that must exist.
     pub(crate) async fn account(&self, id: AccountId) -> Result<Account, AppError> {
-        self.store().account(id).await?.ok_or(AppError::NotFound { what: "account" })
+        self.store()
+            .account(id)
+            .await?
+            .ok_or(AppError::NotFound { what: "account" })
     }
 }

@@ -13,9 +13,7 @@ use tieline_entra::{
     AuthorizationRequest, Callback, ClientIdentity, CodeRedemption, Credential, Endpoints, Pkce,
     Prompt, Resource, TokenClient, random_token,
 };
-use tieline_store::{
-    Consent, ConsentTarget as StoredTarget, NewConsent, NewTokens, TakeConsent,
-};
+use tieline_store::{Consent, ConsentTarget as StoredTarget, NewConsent, NewTokens, TakeConsent};
 use tieline_vault::token;
 use url::Url;
 
@@ -117,7 +115,9 @@ impl App {
     ) -> Result<ConsentStart, AppError> {
         let (stored, settings) = self.consent_settings(target).await?;
         let (Some(endpoints), Some(api)) = (&settings.endpoints, &settings.api) else {
-            return Err(AppError::Refused { code: "settings-incomplete" });
+            return Err(AppError::Refused {
+                code: "settings-incomplete",
+            });
         };
         let (state, nonce, pkce) = (random_token(), random_token(), Pkce::generate());
         let redirect_uri = self.redirect_uri();
@@ -159,21 +159,24 @@ impl App {
         };
         self.store().consent_begin(&consent, now).await?;
         let handle = state.expose_secret().to_owned();
-        Ok(ConsentStart { url, handle, expires_at })
+        Ok(ConsentStart {
+            url,
+            handle,
+            expires_at,
+        })
     }
 
     /// Ends a consent with the query of the redirect.
-    pub async fn consent_finish(
-        &self,
-        query: &str,
-        session: Option<&SecretString>,
-    ) -> ConsentEnd {
+    pub async fn consent_finish(&self, query: &str, session: Option<&SecretString>) -> ConsentEnd {
         let callback = Callback::parse(query);
         let Some(state) = callback.state().map(str::to_owned) else {
             return match callback {
-                Callback::Denied { error, description, codes, .. } => {
-                    denied(&error, description, &codes)
-                }
+                Callback::Denied {
+                    error,
+                    description,
+                    codes,
+                    ..
+                } => denied(&error, description, &codes),
                 _ => ConsentEnd::failed("consent-malformed"),
             };
         };
@@ -194,7 +197,11 @@ impl App {
         let mut end = self.conclude(&consent, callback, session).await;
         end.account = self.account_of(&consent).await;
         let outcome = serde_json::to_value(&end).unwrap_or_default();
-        if let Err(error) = self.store().consent_finish(hash, &outcome, self.now()).await {
+        if let Err(error) = self
+            .store()
+            .consent_finish(hash, &outcome, self.now())
+            .await
+        {
             tracing::error!(%error, "the outcome of a consent could not be written down");
         }
         tracing::info!(ok = end.ok, code = %end.code, "a consent ended");
@@ -245,7 +252,11 @@ impl App {
             .into_iter()
             .filter(|finding| finding.is_error() && needed.contains(&finding.field))
             .collect();
-        if missing.is_empty() { Ok((stored, settings)) } else { Err(AppError::Invalid(missing)) }
+        if missing.is_empty() {
+            Ok((stored, settings))
+        } else {
+            Err(AppError::Invalid(missing))
+        }
     }
 
     async fn conclude(
@@ -269,9 +280,12 @@ impl App {
                 end
             }
             Callback::AdminConsent { granted: false, .. } => ConsentEnd::failed("consent-denied"),
-            Callback::Denied { error, description, codes, .. } => {
-                denied(&error, description, &codes)
-            }
+            Callback::Denied {
+                error,
+                description,
+                codes,
+                ..
+            } => denied(&error, description, &codes),
             Callback::Malformed => ConsentEnd::failed("consent-malformed"),
         }
     }
@@ -286,7 +300,9 @@ impl App {
         let endpoints = Endpoints::parse(&consent.authorization_url, &consent.token_url)
             .map_err(|_| incomplete())?
             .value;
-        let api = ApiAddress::parse(&consent.api_url).map_err(|_| incomplete())?.value;
+        let api = ApiAddress::parse(&consent.api_url)
+            .map_err(|_| incomplete())?
+            .value;
         let failed = |failure: &Failure| {
             let mut end = ConsentEnd::failed(failure.code());
             end.evidence = failure.evidence();
@@ -312,12 +328,15 @@ impl App {
         };
         let tokens = TokenClient::new(self.outbound().http().clone());
         let resource = Resource::origin_of(api.url());
-        let answer = tokens.redeem_code(&endpoints, &client, &resource, redemption).await;
+        let answer = tokens
+            .redeem_code(&endpoints, &client, &resource, redemption)
+            .await;
         let obtained = answer
             .map_err(Failure::Token)
             .and_then(|answer| Obtained::of(answer, now))
             .map_err(|failure| failed(&failure))?;
-        self.keep_consented(consent, &endpoints, &api, obtained).await
+        self.keep_consented(consent, &endpoints, &api, obtained)
+            .await
     }
 
     async fn keep_consented(
@@ -338,7 +357,9 @@ impl App {
             .as_ref()
             .and_then(|token| tieline_entra::claims::decode(token).ok())
             .or_else(|| tieline_entra::claims::decode(&obtained.access_token).ok());
-        let user = who.as_ref().and_then(|claims| claims.upn.clone().or(claims.name.clone()));
+        let user = who
+            .as_ref()
+            .and_then(|claims| claims.upn.clone().or(claims.name.clone()));
         let info = ConsentInfo {
             user: user.clone(),
             at: self.now(),
@@ -359,7 +380,8 @@ impl App {
             tracing::error!(%error, "the tokens of a consent could not be stored");
             ConsentEnd::failed("database-unavailable")
         })?;
-        let mut end = ConsentEnd::failed("consented").with("user", user.clone().unwrap_or_default());
+        let mut end =
+            ConsentEnd::failed("consented").with("user", user.clone().unwrap_or_default());
         end.ok = true;
         end.user = user;
         Ok(end)
@@ -374,7 +396,9 @@ impl App {
             StoredTarget::Account(id) => {
                 // The schedule works out a better moment with its first look.
                 let renew_at = tokens.access_expires_at.map(|end| now + (end - now) / 2);
-                self.store().token_replace(id, tokens, renew_at, &Actor::System, now).await?;
+                self.store()
+                    .token_replace(id, tokens, renew_at, &Actor::System, now)
+                    .await?;
                 self.account_changed(id);
             }
         }
@@ -388,7 +412,11 @@ impl App {
                 if let Some(secret) = self.store().draft_secret(id).await? {
                     return Ok(Some(secret));
                 }
-                let account = self.store().draft(id).await?.and_then(|draft| draft.account_id);
+                let account = self
+                    .store()
+                    .draft(id)
+                    .await?
+                    .and_then(|draft| draft.account_id);
                 match account {
                     Some(account) => Ok(self.store().account_client_secret(account).await?),
                     None => Ok(None),
@@ -405,7 +433,10 @@ impl App {
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<User, AppError> {
-        self.store().user(id).await?.ok_or(AppError::NotFound { what: "user" })
+        self.store()
+            .user(id)
+            .await?
+            .ok_or(AppError::NotFound { what: "user" })
     }
 
     pub(crate) async fn optional_account(
@@ -431,7 +462,10 @@ fn nonce_fits(obtained: &Obtained, expected: &str) -> bool {
 }
 
 fn denied(error: &str, description: String, codes: &[u32]) -> ConsentEnd {
-    let slug = codes.iter().find_map(|code| tieline_entra::codes::find(*code)).map(|c| c.slug);
+    let slug = codes
+        .iter()
+        .find_map(|code| tieline_entra::codes::find(*code))
+        .map(|c| c.slug);
     let code = slug.unwrap_or(match error {
         "access_denied" => "consent-denied",
         "consent_required" | "permission_denied" => "consent-admin-needed",

@@ -29,7 +29,10 @@ impl App {
             .into_iter()
             .find(|consumer| {
                 AccountName::key_of(&consumer.name) == key
-                    || consumer.id.to_string().eq_ignore_ascii_case(reference.trim())
+                    || consumer
+                        .id
+                        .to_string()
+                        .eq_ignore_ascii_case(reference.trim())
             })
             .ok_or(AppError::NotFound { what: "consumer" })
     }
@@ -44,8 +47,9 @@ impl App {
         name: &str,
         grant: ConsumerGrant,
     ) -> Result<(Consumer, SecretString), AppError> {
-        let name: AccountName =
-            name.parse().map_err(|_| AppError::Refused { code: "consumer-name-malformed" })?;
+        let name: AccountName = name.parse().map_err(|_| AppError::Refused {
+            code: "consumer-name-malformed",
+        })?;
         if let ConsumerGrant::Accounts { accounts } = &grant {
             for account in accounts {
                 self.account(*account).await?;
@@ -71,7 +75,9 @@ impl App {
     /// When there is none.
     pub async fn consumer_remove(&self, by: &Actor, reference: &str) -> Result<(), AppError> {
         let consumer = self.consumer_find(reference).await?;
-        self.store().consumer_remove(consumer.id, by, self.now()).await?;
+        self.store()
+            .consumer_remove(consumer.id, by, self.now())
+            .await?;
         self.consumers_changed();
         Ok(())
     }
@@ -89,7 +95,9 @@ impl App {
         let now = self.now();
         let key = api_key::generate();
         let id = ApiKeyId::generate(now);
-        self.store().api_key_add(consumer.id, id, key.hash, &key.prefix, by, now).await?;
+        self.store()
+            .api_key_add(consumer.id, id, key.hash, &key.prefix, by, now)
+            .await?;
         let info = ApiKeyInfo {
             id,
             prefix: key.prefix.clone(),
@@ -114,7 +122,9 @@ impl App {
         if !consumer.keys.iter().any(|known| known.id == key) {
             return Err(AppError::NotFound { what: "key" });
         }
-        self.store().api_key_revoke(consumer.id, key, by, self.now()).await?;
+        self.store()
+            .api_key_revoke(consumer.id, key, by, self.now())
+            .await?;
         self.consumers_changed();
         Ok(())
     }
@@ -122,7 +132,9 @@ impl App {
 
 fn name_taken(error: StoreError) -> AppError {
     match error {
-        StoreError::NameTaken => AppError::Refused { code: "consumer-name-taken" },
+        StoreError::NameTaken => AppError::Refused {
+            code: "consumer-name-taken",
+        },
         other => AppError::Store(other),
     }
 }

@@ -72,7 +72,10 @@ impl App {
     ) -> Result<DraftView, AppError> {
         let saved = self.saved(account).await?;
         let owner = user.id.to_string();
-        let draft = self.store().draft_for(self.workspace(), &owner, account).await?;
+        let draft = self
+            .store()
+            .draft_for(self.workspace(), &owner, account)
+            .await?;
         self.view(saved, draft).await
     }
 
@@ -101,14 +104,26 @@ impl App {
         account: Option<AccountId>,
     ) -> Result<Applied, AppError> {
         let owner = user.id.to_string();
-        let by = Actor::User { id: user.id, email: user.email.as_str().to_owned() };
+        let by = Actor::User {
+            id: user.id,
+            email: user.email.as_str().to_owned(),
+        };
         let saved = self.saved(account).await?;
-        let draft = self.store().draft_for(self.workspace(), &owner, account).await?;
+        let draft = self
+            .store()
+            .draft_for(self.workspace(), &owner, account)
+            .await?;
         let Some(draft) = draft else {
             return match saved {
                 // Nothing was typed, so there is nothing to save.
-                Some(account) => Ok(Applied { account, warnings: Vec::new() }),
-                None => self.add(&by, &self.blank().await?, Brought::default()).await,
+                Some(account) => Ok(Applied {
+                    account,
+                    warnings: Vec::new(),
+                }),
+                None => {
+                    self.add(&by, &self.blank().await?, Brought::default())
+                        .await
+                }
             };
         };
         let form = form_of(&draft);
@@ -137,7 +152,11 @@ impl App {
         account: Option<AccountId>,
     ) -> Result<(), AppError> {
         let owner = user.id.to_string();
-        if let Some(draft) = self.store().draft_for(self.workspace(), &owner, account).await? {
+        if let Some(draft) = self
+            .store()
+            .draft_for(self.workspace(), &owner, account)
+            .await?
+        {
             self.store().draft_delete(draft.id).await?;
         }
         Ok(())
@@ -150,7 +169,11 @@ impl App {
         account: Option<AccountId>,
     ) -> Result<Draft, AppError> {
         let owner = user.id.to_string();
-        if let Some(draft) = self.store().draft_for(self.workspace(), &owner, account).await? {
+        if let Some(draft) = self
+            .store()
+            .draft_for(self.workspace(), &owner, account)
+            .await?
+        {
             return Ok(draft);
         }
         let saved = self.saved(account).await?;
@@ -175,8 +198,13 @@ impl App {
         let owner = user.id.to_string();
         let account = saved.map(|account| account.id);
         let now = self.now();
-        let before = self.store().draft_for(self.workspace(), &owner, account).await?;
-        let id = before.as_ref().map_or_else(|| DraftId::generate(now), |draft| draft.id);
+        let before = self
+            .store()
+            .draft_for(self.workspace(), &owner, account)
+            .await?;
+        let id = before
+            .as_ref()
+            .map_or_else(|| DraftId::generate(now), |draft| draft.id);
         // The base stays what the form was first filled from, so that a change by somebody else
         // in between is noticed when it is applied.
         let base = before
@@ -186,7 +214,16 @@ impl App {
         let secret = typed_secret(form).map_or(SecretChange::Keep, SecretChange::Set);
         let fields = serde_json::to_value(Typed::of(form)).unwrap_or_default();
         self.store()
-            .draft_save(id, self.workspace(), &owner, account, base, &fields, secret, now)
+            .draft_save(
+                id,
+                self.workspace(),
+                &owner,
+                account,
+                base,
+                &fields,
+                secret,
+                now,
+            )
             .await?;
         self.keep_pasted_token(id, form).await?;
         let draft = self.store().draft(id).await?;
@@ -196,7 +233,9 @@ impl App {
     /// A refresh token that was pasted is kept like one that came from a consent.
     async fn keep_pasted_token(&self, id: DraftId, form: &AccountForm) -> Result<(), AppError> {
         use secrecy::ExposeSecret;
-        let Some(token) = &form.refresh_token else { return Ok(()) };
+        let Some(token) = &form.refresh_token else {
+            return Ok(());
+        };
         let text = token.expose_secret().trim().to_owned();
         if text.is_empty() {
             return Ok(());
@@ -214,7 +253,10 @@ impl App {
                 organization: form.api_url.trim().to_owned(),
             }),
         };
-        Ok(self.store().draft_set_tokens(id, tokens, self.now()).await?)
+        Ok(self
+            .store()
+            .draft_set_tokens(id, tokens, self.now())
+            .await?)
     }
 
     async fn saved(&self, account: Option<AccountId>) -> Result<Option<Account>, AppError> {
@@ -226,8 +268,14 @@ impl App {
 
     /// An empty form; the first account of a type has *Default account* ticked.
     async fn blank(&self) -> Result<AccountForm, AppError> {
-        let default = self.store().account_default(self.workspace(), self.account_type()).await?;
-        Ok(AccountForm { is_default: default.is_none(), ..AccountForm::default() })
+        let default = self
+            .store()
+            .account_default(self.workspace(), self.account_type())
+            .await?;
+        Ok(AccountForm {
+            is_default: default.is_none(),
+            ..AccountForm::default()
+        })
     }
 
     async fn view(
@@ -244,11 +292,15 @@ impl App {
         let secret_is_draft = draft.as_ref().is_some_and(|draft| draft.has_secret);
         let consent = draft.as_ref().and_then(|draft| draft.tokens.as_ref());
         let consent_is_draft = consent.is_some();
-        let dirty = draft.is_some()
-            && (!differences.is_empty() || secret_is_draft || consent_is_draft);
+        let dirty =
+            draft.is_some() && (!differences.is_empty() || secret_is_draft || consent_is_draft);
         // A new form that nobody touched has nothing to complain about yet.
         let findings = match dirty || account.is_some() {
-            true => self.judged(&form, account.as_ref(), secret_is_draft).await?.1,
+            true => {
+                self.judged(&form, account.as_ref(), secret_is_draft)
+                    .await?
+                    .1
+            }
             false => Vec::new(),
         };
         let stale = stale_fields(account.as_ref(), draft.as_ref(), &form, &saved_form);
@@ -309,7 +361,11 @@ fn secret_set_at(account: Option<&Account>, draft: Option<&Draft>) -> Option<Dat
     draft
         .filter(|draft| draft.has_secret)
         .and_then(|draft| draft.secret_set_at)
-        .or_else(|| account.and_then(|a| a.client_secret.as_ref()).map(|secret| secret.set_at))
+        .or_else(|| {
+            account
+                .and_then(|a| a.client_secret.as_ref())
+                .map(|secret| secret.set_at)
+        })
 }
 
 /// What somebody else saved since the draft was begun.

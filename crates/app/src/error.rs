@@ -7,7 +7,7 @@ use tieline_core::{Account, Evidence, Language};
 use tieline_store::StoreError;
 
 use crate::form::{Field, Finding};
-use crate::help::{Explanation, explain};
+use crate::help::{Explanation, explain, explain_plain};
 
 /// Why a use case of the console, the API or the command line failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum AppError {
     #[error("your role does not include this")]
     Forbidden,
     /// A name, e-mail address or password that cannot be used.
-    #[error("{}", explain(.code, &[], Language::English).cause)]
+    #[error("{}", explain_plain(.code, Language::English).cause)]
     Refused {
         /// Stable code with a text in every language.
         code: &'static str,
@@ -76,15 +76,15 @@ impl AppError {
                 explain("not-found", &[("what", (*what).to_owned())], language)
             }
             AppError::Invalid(findings) => findings.first().map_or_else(
-                || explain("invalid", &[], language),
+                || explain_plain("invalid", language),
                 |finding| finding.explain(language),
             ),
             AppError::TooManyAttempts { retry_after } => {
                 let seconds = retry_after.as_secs().max(1).to_string();
                 explain("too-many-attempts", &[("seconds", seconds)], language)
             }
-            AppError::Store(_) => explain("database-unavailable", &[], language),
-            other => explain(other.code(), &[], language),
+            AppError::Store(_) => explain_plain("database-unavailable", language),
+            other => explain_plain(other.code(), language),
         }
     }
 }
@@ -94,7 +94,11 @@ fn describe(findings: &[Finding]) -> String {
         .iter()
         .filter(|finding| finding.is_error())
         .map(|finding| {
-            format!("{}: {}", finding.field.as_str(), finding.explain(Language::English).cause)
+            format!(
+                "{}: {}",
+                finding.field.as_str(),
+                finding.explain(Language::English).cause
+            )
         })
         .collect();
     texts.join(" ")
@@ -148,7 +152,14 @@ impl Refused {
     /// A refusal without a time.
     #[must_use]
     pub fn new(who: Who, status: u16, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { who, status, code, detail: detail.into(), retry_after: None, evidence: None }
+        Self {
+            who,
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            evidence: None,
+        }
     }
 }
 
@@ -156,6 +167,11 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         // The cause goes to the log; the caller learns only that it was us.
         tracing::error!(error = %error, "the database failed a call through the gateway");
-        Refused::new(Who::Tieline, 503, "database-unavailable", "Tieline's database does not answer.")
+        Refused::new(
+            Who::Tieline,
+            503,
+            "database-unavailable",
+            "Tieline's database does not answer.",
+        )
     }
 }

@@ -97,13 +97,23 @@ impl Finding {
     /// A finding that stops an Apply.
     #[must_use]
     pub fn error(field: Field, code: &'static str) -> Self {
-        Self { field, severity: Severity::Error, code, args: Vec::new() }
+        Self {
+            field,
+            severity: Severity::Error,
+            code,
+            args: Vec::new(),
+        }
     }
 
     /// A finding that does not.
     #[must_use]
     pub fn warning(field: Field, code: &'static str) -> Self {
-        Self { field, severity: Severity::Warning, code, args: Vec::new() }
+        Self {
+            field,
+            severity: Severity::Warning,
+            code,
+            args: Vec::new(),
+        }
     }
 
     /// Adds a value that the text names.
@@ -189,17 +199,38 @@ impl AccountForm {
         let pairs: [(Field, bool); 11] = [
             (Field::Name, self.name.trim() != other.name.trim()),
             (Field::DefaultAccount, self.is_default != other.is_default),
-            (Field::AuthorizationUrl, self.authorization_url.trim() != other.authorization_url.trim()),
-            (Field::TokenUrl, self.token_url.trim() != other.token_url.trim()),
+            (
+                Field::AuthorizationUrl,
+                self.authorization_url.trim() != other.authorization_url.trim(),
+            ),
+            (
+                Field::TokenUrl,
+                self.token_url.trim() != other.token_url.trim(),
+            ),
             (Field::ApiUrl, self.api_url.trim() != other.api_url.trim()),
-            (Field::ClientId, self.client_id.trim() != other.client_id.trim()),
-            (Field::ClientSecret, self.client_secret.is_some() || other.client_secret.is_some()),
-            (Field::SecretExpiresOn, self.secret_expires_on.trim() != other.secret_expires_on.trim()),
-            (Field::RefreshToken, self.refresh_token.is_some() || other.refresh_token.is_some()),
+            (
+                Field::ClientId,
+                self.client_id.trim() != other.client_id.trim(),
+            ),
+            (
+                Field::ClientSecret,
+                self.client_secret.is_some() || other.client_secret.is_some(),
+            ),
+            (
+                Field::SecretExpiresOn,
+                self.secret_expires_on.trim() != other.secret_expires_on.trim(),
+            ),
+            (
+                Field::RefreshToken,
+                self.refresh_token.is_some() || other.refresh_token.is_some(),
+            ),
             (Field::Grant, self.grant() != other.grant()),
             (Field::Notes, self.notes != other.notes),
         ];
-        pairs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect()
+        pairs
+            .into_iter()
+            .filter_map(|(field, differs)| differs.then_some(field))
+            .collect()
     }
 
     /// The text of a property, for those that are text and no secret.
@@ -235,7 +266,10 @@ mod tests {
 
     #[test]
     fn a_kept_secret_is_no_difference_and_a_typed_one_is() {
-        let saved = AccountForm { name: "Contoso".into(), ..AccountForm::default() };
+        let saved = AccountForm {
+            name: "Contoso".into(),
+            ..AccountForm::default()
+        };
         let mut typed = saved.clone();
         typed.name = " Contoso ".into();
         assert!(typed.differences(&saved).is_empty());
@@ -251,6 +285,9 @@ mod tests {
             ..AccountForm::default()
         };
         let printed = format!("{form:?}");
-        assert!(!printed.contains("hunter2") && !printed.contains("AXoA"), "{printed}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains("AXoA"),
+            "{printed}"
+        );
     }
 }

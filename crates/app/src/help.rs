@@ -30,14 +30,13 @@ static JAPANESE: LazyLock<Bundle> =
 /// The explanation of a code. A code without a text is shown as it is: it can still be searched
 /// for, which an invented sentence could not.
 #[must_use]
-pub fn explain(
-    code: &str,
-    args: &[(impl AsRef<str>, String)],
-    language: Language,
-) -> Explanation {
+pub fn explain(code: &str, args: &[(impl AsRef<str>, String)], language: Language) -> Explanation {
     let bundle = bundle_of(language);
     let Some(message) = bundle.get_message(code) else {
-        return Explanation { cause: code.to_owned(), remedy: String::new() };
+        return Explanation {
+            cause: code.to_owned(),
+            remedy: String::new(),
+        };
     };
     let mut values = FluentArgs::new();
     for (name, value) in args {
@@ -45,18 +44,32 @@ pub fn explain(
     }
     let render = |pattern| {
         let mut errors = Vec::new();
-        bundle.format_pattern(pattern, Some(&values), &mut errors).into_owned()
+        bundle
+            .format_pattern(pattern, Some(&values), &mut errors)
+            .into_owned()
     };
     Explanation {
         cause: message.value().map(render).unwrap_or_default(),
-        remedy: message.get_attribute("remedy").map(|a| render(a.value())).unwrap_or_default(),
+        remedy: message
+            .get_attribute("remedy")
+            .map(|a| render(a.value()))
+            .unwrap_or_default(),
     }
+}
+
+/// The explanation of a code whose text names no values.
+#[must_use]
+pub fn explain_plain(code: &str, language: Language) -> Explanation {
+    let none: [(&str, String); 0] = [];
+    explain(code, &none, language)
 }
 
 /// Whether a code has a text.
 #[must_use]
 pub fn explain_known(code: &str) -> bool {
-    Language::ALL.into_iter().all(|language| bundle_of(language).has_message(code))
+    Language::ALL
+        .into_iter()
+        .all(|language| bundle_of(language).has_message(code))
 }
 
 fn bundle_of(language: Language) -> &'static Bundle {
@@ -103,7 +116,11 @@ mod tests {
 
     #[test]
     fn a_value_is_put_into_the_text() {
-        let text = explain("name-taken", &[("name", "Contoso".to_owned())], Language::English);
+        let text = explain(
+            "name-taken",
+            &[("name", "Contoso".to_owned())],
+            Language::English,
+        );
         assert!(text.cause.contains("Contoso"), "{text:?}");
         assert!(!text.remedy.is_empty());
     }
@@ -111,6 +128,9 @@ mod tests {
     #[test]
     fn an_unknown_code_shows_itself() {
         let none: [(&str, String); 0] = [];
-        assert_eq!(explain("no-such-code", &none, Language::Japanese).cause, "no-such-code");
+        assert_eq!(
+            explain("no-such-code", &none, Language::Japanese).cause,
+            "no-such-code"
+        );
     }
 }

@@ -65,14 +65,27 @@ impl Keeper {
         use secrecy::ExposeSecret;
         let owner = tieline_vault::token::random().expose_secret().to_owned();
         let slots = ConcurrentMap::new();
-        Self(Arc::new(Inner { store, clock, outbound, tokens, slots, owner }))
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            outbound,
+            tokens,
+            slots,
+            owner,
+        }))
     }
 
     /// A token that is fresh.
     pub(crate) async fn token(&self, account: AccountId) -> Result<Arc<LiveToken>, Refused> {
         let now = self.0.clock.now();
         // The guard must not live across an await: it would hold back memory of other readers.
-        if let Some(token) = self.0.slots.pin().get(&account).and_then(|slot| slot.fresh(now)) {
+        if let Some(token) = self
+            .0
+            .slots
+            .pin()
+            .get(&account)
+            .and_then(|slot| slot.fresh(now))
+        {
             return Ok(token);
         }
         self.join_flight(account, Need::Fresh).await
@@ -105,6 +118,15 @@ impl Keeper {
         }
     }
 
+    /// Another server stored a later generation: the next call reads it.
+    pub(crate) fn renewed_elsewhere(&self, account: AccountId, generation: i64) {
+        if let Some(slot) = self.0.slots.pin().get(&account)
+            && slot.is_behind(generation)
+        {
+            slot.forget();
+        }
+    }
+
     pub(crate) fn note_use(&self, account: AccountId, ms: i64) {
         self.slot(account).note_use(ms);
     }
@@ -115,11 +137,7 @@ impl Keeper {
 
     /// Joins the renewal that is under way, or starts one. The renewal runs in a task of its own:
     /// a caller who hangs up must not cut off an answer that carries a new refresh token.
-    async fn join_flight(
-        &self,
-        account: AccountId,
-        need: Need,
-    ) -> Result<Arc<LiveToken>, Refused> {
+    async fn join_flight(&self, account: AccountId, need: Need) -> Result<Arc<LiveToken>, Refused> {
         let slot = self.slot(account);
         slot.flight(need, || {
             let keeper = self.clone();

@@ -10,14 +10,14 @@ mod token;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tieline_core::{Account, Evidence, Language, LadderReport, Rung, RungReport, RungStatus};
+use tieline_core::{Account, Evidence, LadderReport, Language, Rung, RungReport, RungStatus};
 use tieline_store::Draft;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::form::{AccountForm, Finding};
-use crate::help::explain;
+use crate::help::{explain, explain_plain};
 use crate::keeper::LiveToken;
 use crate::settings::Settings;
 use crate::trials::TestProgress;
@@ -63,7 +63,12 @@ impl Found {
     }
 
     fn of(status: RungStatus, code: &str) -> Self {
-        Self { status, code: code.to_owned(), args: Vec::new(), evidence: Evidence::default() }
+        Self {
+            status,
+            code: code.to_owned(),
+            args: Vec::new(),
+            evidence: Evidence::default(),
+        }
     }
 }
 
@@ -91,7 +96,12 @@ impl<'a> Climb<'a> {
         language: Language,
         progress: Arc<watch::Sender<TestProgress>>,
     ) -> Self {
-        Self { app, ground, language, progress }
+        Self {
+            app,
+            ground,
+            language,
+            progress,
+        }
     }
 
     /// Climbs as far as it goes.
@@ -104,7 +114,8 @@ impl<'a> Climb<'a> {
             let report = if failed {
                 self.not_reached(rung)
             } else {
-                self.progress.send_modify(|progress| progress.running = Some(rung));
+                self.progress
+                    .send_modify(|progress| progress.running = Some(rung));
                 let start = Instant::now();
                 let found = self.climb(rung, &mut luggage).await;
                 self.report(rung, found, start)
@@ -118,7 +129,8 @@ impl<'a> Climb<'a> {
         let report = LadderReport::of(began, rungs);
         self.remember(&report, began).await;
         metrics::counter!("tieline_tests_total", "ok" => report.ok.to_string()).increment(1);
-        self.progress.send_modify(|progress| progress.report = Some(report));
+        self.progress
+            .send_modify(|progress| progress.report = Some(report));
     }
 
     async fn climb(&self, rung: Rung, luggage: &mut Luggage) -> Found {
@@ -137,14 +149,21 @@ impl<'a> Climb<'a> {
 
     /// Are the properties complete, and do they fit together?
     async fn settings(&self, luggage: &mut Luggage) -> Found {
-        let in_draft = self.ground.draft.as_ref().is_some_and(|draft| draft.has_secret);
+        let in_draft = self
+            .ground
+            .draft
+            .as_ref()
+            .is_some_and(|draft| draft.has_secret);
         let account = self.ground.account.as_ref();
         let judged = self.app.judged(&self.ground.form, account, in_draft).await;
         let (settings, findings) = match judged {
             Ok(judged) => judged,
             Err(error) => return Found::failed(error.code()),
         };
-        let worst = findings.iter().find(|finding| finding.is_error()).or(findings.first());
+        let worst = findings
+            .iter()
+            .find(|finding| finding.is_error())
+            .or(findings.first());
         let found = match worst {
             None => Found::ok("settings-fit"),
             Some(finding) => self.finding(finding),
@@ -167,7 +186,9 @@ impl<'a> Climb<'a> {
     fn report(&self, rung: Rung, found: Found, start: Instant) -> RungReport {
         let text = explain(&found.code, &found.args, self.language);
         // A millisecond is the least that is shown: nothing takes no time.
-        let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let ms = u64::try_from(start.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         RungReport {
             rung,
             status: found.status,
@@ -180,8 +201,7 @@ impl<'a> Climb<'a> {
     }
 
     fn not_reached(&self, rung: Rung) -> RungReport {
-        let none: [(&str, String); 0] = [];
-        let text = explain("not-reached", &none, self.language);
+        let text = explain_plain("not-reached", self.language);
         RungReport {
             rung,
             status: RungStatus::NotReached,
@@ -194,8 +214,15 @@ impl<'a> Climb<'a> {
     }
 
     async fn remember(&self, report: &LadderReport, now: DateTime<Utc>) {
-        let Some(draft) = &self.ground.draft else { return };
-        if let Err(error) = self.app.store().draft_set_report(draft.id, report, now).await {
+        let Some(draft) = &self.ground.draft else {
+            return;
+        };
+        if let Err(error) = self
+            .app
+            .store()
+            .draft_set_report(draft.id, report, now)
+            .await
+        {
             tracing::warn!(%error, "the report of a connection test could not be kept");
         }
     }

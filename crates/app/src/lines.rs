@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use papaya::HashMap as ConcurrentMap;
 use tieline_core::{Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId};
-use tieline_store::{Change, ChangeKind};
+use tieline_store::{Change, ChangeFeed, ChangeKind, StoreError};
 use tieline_vault::api_key;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -24,6 +24,8 @@ use crate::keeper::LiveToken;
 
 /// "Last used" is kept to the minute: finer would write a row per call.
 const USE_RESOLUTION_MS: i64 = 60_000;
+/// Pause after the change feed broke.
+const FEED_PAUSE: Duration = Duration::from_millis(500);
 /// How often uses are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
@@ -140,7 +142,12 @@ impl App {
                  one under Consumers.",
                 caller.consumer_name, line.name
             );
-            return Err(Refused::new(Who::Consumer, 403, "account-not-granted", detail));
+            return Err(Refused::new(
+                Who::Consumer,
+                403,
+                "account-not-granted",
+                detail,
+            ));
         }
         self.note_use(caller, line.account_id);
         Ok(())
@@ -164,7 +171,10 @@ impl App {
         token: &LiveToken,
         challenge: Option<&str>,
     ) -> Result<Arc<LiveToken>, Refused> {
-        self.0.keeper.token_after(line.account_id, token.generation(), challenge).await
+        self.0
+            .keeper
+            .token_after(line.account_id, token.generation(), challenge)
+            .await
     }
 
     async fn line_named(&self, reference: &str) -> Result<Arc<Line>, Refused> {
@@ -200,11 +210,19 @@ impl App {
             return Ok(line);
         }
         let epoch = self.0.lines.epoch();
-        let account = self.store().account_default(self.workspace(), self.account_type()).await?;
+        let account = self
+            .store()
+            .account_default(self.workspace(), self.account_type())
+            .await?;
         let Some(account) = account else {
             let detail = "No account was named and there is no default account. Name one in the \
                           path, or make one the default in the console.";
-            return Err(Refused::new(Who::Consumer, 404, "no-default-account", detail));
+            return Err(Refused::new(
+                Who::Consumer,
+                404,
+                "no-default-account",
+                detail,
+            ));
         };
         let line = Arc::new(line_of(&account)?);
         if self.0.lines.epoch() == epoch {
@@ -221,11 +239,18 @@ impl App {
         let last = used.get_or_insert_with(account, || AtomicI64::new(i64::MIN));
         let before = last.load(Ordering::Relaxed);
         if ms.saturating_sub(before) < USE_RESOLUTION_MS
-            || last.compare_exchange(before, ms, Ordering::Relaxed, Ordering::Relaxed).is_err()
+            || last
+                .compare_exchange(before, ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
         {
             return;
         }
-        let mut uses = self.0.lines.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = self
+            .0
+            .lines
+            .uses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         uses.accounts.insert((caller.consumer_id, account), now);
         uses.keys.insert(caller.key_id, now);
     }
@@ -239,6 +264,9 @@ impl App {
             if let Err(error) = self.flush_uses_now().await {
                 tracing::warn!(error = %error, "uses of accounts could not be written down");
             }
+            if let Err(error) = self.store().changes_prune(self.now()).await {
+                tracing::warn!(error = %error, "old changes could not be pruned");
+            }
             if ended {
                 return;
             }
@@ -248,10 +276,19 @@ impl App {
     /// Writes down which consumers used which accounts.
     pub(crate) async fn flush_uses_now(&self) -> Result<(), AppError> {
         let uses = std::mem::take(
-            &mut *self.0.lines.uses.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .0
+                .lines
+                .uses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         if !uses.accounts.is_empty() {
-            let rows: Vec<_> = uses.accounts.into_iter().map(|((c, a), at)| (c, a, at)).collect();
+            let rows: Vec<_> = uses
+                .accounts
+                .into_iter()
+                .map(|((c, a), at)| (c, a, at))
+                .collect();
             self.store().consumer_uses(&rows).await?;
         }
         if !uses.keys.is_empty() {
@@ -263,35 +300,49 @@ impl App {
 
     /// Follows what this and other processes change.
     pub(crate) async fn follow_changes(&self, stop: CancellationToken) {
-        let mut watch = self.store().watch();
-        let mut cursor = self.store().change_cursor().await.unwrap_or_default();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow() => {}
+        }
+    }
+
+    async fn follow(&self) {
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = watch.wait() => {}
-            }
-            match self.store().changes_since(cursor).await {
-                Ok(changes) => {
-                    for change in &changes {
-                        cursor = cursor.max(change.seq);
-                        self.forget(change);
+            match self.store().change_feed().await {
+                Ok(mut feed) => {
+                    // Whatever changed before the feed began is not known to be seen.
+                    self.0.lines.forget_callers();
+                    if let Err(error) = self.follow_feed(&mut feed).await {
+                        tracing::warn!(%error, "changes of other servers could not be read");
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "changes of other servers could not be read");
+                    tracing::warn!(%error, "changes of other servers cannot be followed");
                 }
+            }
+            tokio::time::sleep(FEED_PAUSE).await;
+        }
+    }
+
+    async fn follow_feed(&self, feed: &mut ChangeFeed) -> Result<(), StoreError> {
+        loop {
+            for change in feed.next().await? {
+                self.forget(&change);
             }
         }
     }
 
     fn forget(&self, change: &Change) {
         match change.kind {
-            ChangeKind::Account | ChangeKind::Token => {
-                let Ok(id) = change.id.parse::<AccountId>() else { return };
-                if change.kind == ChangeKind::Account {
-                    self.0.lines.forget_account(id);
+            ChangeKind::Account => {
+                if let Ok(id) = change.id.parse::<AccountId>() {
+                    self.account_changed(id);
                 }
-                self.0.keeper.changed(id);
+            }
+            ChangeKind::Token => {
+                if let Ok(id) = change.id.parse::<AccountId>() {
+                    self.0.keeper.renewed_elsewhere(id, change.generation);
+                }
             }
             ChangeKind::Consumer => self.0.lines.forget_callers(),
             ChangeKind::User => {}
@@ -315,7 +366,9 @@ impl Lines {
     }
 
     fn remember(&self, line: &Arc<Line>, key: &str) {
-        self.by_reference.pin().insert(key.to_owned(), Arc::clone(line));
+        self.by_reference
+            .pin()
+            .insert(key.to_owned(), Arc::clone(line));
         self.by_id.pin().insert(line.account_id, Arc::clone(line));
     }
 

@@ -14,7 +14,7 @@ use tieline_entra::{
 };
 
 use crate::error::{Refused, Who};
-use crate::help::explain;
+use crate::help::explain_plain;
 use crate::outbound::{Outbound, OutboundError};
 
 /// Lifetime that is assumed when the answer names none and the token cannot be read: short enough
@@ -74,7 +74,9 @@ impl Attempt<'_> {
         outbound: &Outbound,
         now: DateTime<Utc>,
     ) -> Result<Obtained, Failure> {
-        outbound.admit(self.endpoints.token()).map_err(Failure::Outbound)?;
+        outbound
+            .admit(self.endpoints.token())
+            .map_err(Failure::Outbound)?;
         let client = ClientIdentity {
             client_id: self.client_id.to_owned(),
             credential: self.secret.clone().map(Credential::Secret),
@@ -82,7 +84,9 @@ impl Attempt<'_> {
         let resource = Resource::origin_of(self.api_url);
         let answer = match self.grant {
             GrantType::ClientCredentials => {
-                tokens.client_credentials(self.endpoints, &client, &resource).await
+                tokens
+                    .client_credentials(self.endpoints, &client, &resource)
+                    .await
             }
             GrantType::AuthorizationCode => {
                 let token = self.refresh_token.as_ref().ok_or(Failure::NotConnected)?;
@@ -103,11 +107,18 @@ impl Attempt<'_> {
         token: &SecretString,
     ) -> Result<TokenAnswer, TokenError> {
         let claims = self.claims.as_deref();
-        let first = tokens.refresh(self.endpoints, client, resource, token, claims).await;
-        let entra = matches!(self.endpoints.dialect(), Dialect::EntraV1 | Dialect::EntraV2);
+        let first = tokens
+            .refresh(self.endpoints, client, resource, token, claims)
+            .await;
+        let entra = matches!(
+            self.endpoints.dialect(),
+            Dialect::EntraV1 | Dialect::EntraV2
+        );
         match (&first, &self.previous) {
             (Err(error), Some(previous)) if entra && error.verdict() == Verdict::NeedsConsent => {
-                let second = tokens.refresh(self.endpoints, client, resource, previous, claims).await;
+                let second = tokens
+                    .refresh(self.endpoints, client, resource, previous, claims)
+                    .await;
                 // The first refusal is the one that tells: it is about the token in use.
                 if second.is_ok() { second } else { first }
             }
@@ -201,24 +212,29 @@ impl Failure {
                 host: None,
                 error: Some(refusal.error.clone()),
                 suberror: refusal.suberror.clone(),
-                code: refusal.error_codes.first().map(|code| format!("AADSTS{code}")),
+                code: refusal
+                    .error_codes
+                    .first()
+                    .map(|code| format!("AADSTS{code}")),
                 message: Some(refusal.description.clone()),
                 status: Some(refusal.status),
                 trace_id: refusal.trace_id.clone(),
                 correlation_id: refusal.correlation_id.clone(),
                 timestamp: refusal.timestamp.clone(),
             },
-            Failure::Token(TokenError::Transport(fault)) => {
-                Evidence { message: Some(fault.detail.clone()), ..Evidence::default() }
-            }
+            Failure::Token(TokenError::Transport(fault)) => Evidence {
+                message: Some(fault.detail.clone()),
+                ..Evidence::default()
+            },
             Failure::Token(TokenError::Unintelligible { status, reason }) => Evidence {
                 status: Some(*status),
                 message: Some(reason.clone()),
                 ..Evidence::default()
             },
-            Failure::Outbound(error) => {
-                Evidence { message: Some(error.to_string()), ..Evidence::default() }
-            }
+            Failure::Outbound(error) => Evidence {
+                message: Some(error.to_string()),
+                ..Evidence::default()
+            },
             _ => Evidence::default(),
         }
     }
@@ -242,8 +258,7 @@ impl Failure {
             ConnectionState::NotConnected | ConnectionState::NeedsConsent => (Who::Entra, 503),
             _ => (Who::Tieline, 503),
         };
-        let none: [(&str, String); 0] = [];
-        let cause = explain(self.code(), &none, Language::English).cause;
+        let cause = explain_plain(self.code(), Language::English).cause;
         Refused {
             who,
             status,

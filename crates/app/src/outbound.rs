@@ -154,9 +154,8 @@ impl Outbound {
     /// When the scheme or a literal address is not allowed.
     pub fn admit(&self, url: &Url) -> Result<(), OutboundError> {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let loopback_http = url.scheme() == "http"
-            && self.0.policy == Policy::LoopbackToo
-            && is_loopback_host(url);
+        let loopback_http =
+            url.scheme() == "http" && self.0.policy == Policy::LoopbackToo && is_loopback_host(url);
         if url.scheme() != "https" && !loopback_http {
             return Err(OutboundError::NotHttps { host });
         }
@@ -191,12 +190,14 @@ impl Outbound {
                 None => connect_any(&self.connect_addresses(host, port).await?, host).await,
             }
         };
-        tokio::time::timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| {
-            Err(OutboundError::Connect {
-                host: host.to_owned(),
-                source: std::io::ErrorKind::TimedOut.into(),
+        tokio::time::timeout(CONNECT_TIMEOUT, attempt)
+            .await
+            .unwrap_or_else(|_| {
+                Err(OutboundError::Connect {
+                    host: host.to_owned(),
+                    source: std::io::ErrorKind::TimedOut.into(),
+                })
             })
-        })
     }
 
     /// The proxy to use for a host: none for loopback, which a proxy could not reach.
@@ -219,7 +220,10 @@ impl Policy {
         if is_public(address) || (self == Policy::LoopbackToo && address.is_loopback()) {
             return Ok(());
         }
-        Err(OutboundError::NotPublic { host: host.to_owned(), address })
+        Err(OutboundError::NotPublic {
+            host: host.to_owned(),
+            address,
+        })
     }
 }
 
@@ -287,7 +291,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 }
 
 fn bare_address(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }
 
 async fn resolve(policy: Policy, host: &str, port: u16) -> Result<Vec<SocketAddr>, OutboundError> {
@@ -295,7 +302,10 @@ async fn resolve(policy: Policy, host: &str, port: u16) -> Result<Vec<SocketAddr
         policy.admit(host, address)?;
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let unresolved = |source| OutboundError::Unresolved { host: host.to_owned(), source };
+    let unresolved = |source| OutboundError::Unresolved {
+        host: host.to_owned(),
+        source,
+    };
     let found: Vec<SocketAddr> = match tokio::net::lookup_host((host, port)).await {
         Ok(found) => found.collect(),
         // RFC 6761 has every name below `localhost` mean this machine; some resolvers don't know.
@@ -325,7 +335,10 @@ async fn connect_any(addresses: &[SocketAddr], host: &str) -> Result<TcpStream, 
             Err(error) => last = error,
         }
     }
-    Err(OutboundError::Connect { host: host.to_owned(), source: last })
+    Err(OutboundError::Connect {
+        host: host.to_owned(),
+        source: last,
+    })
 }
 
 async fn connect_through(proxy: &Url, host: &str, port: u16) -> Result<TcpStream, OutboundError> {
@@ -336,8 +349,10 @@ async fn connect_through(proxy: &Url, host: &str, port: u16) -> Result<TcpStream
     let to_uri = |text: &str| text.parse::<http::Uri>().map_err(|e| failed(e.to_string()));
     let mut tunnel = Tunnel::new(to_uri(proxy.as_str())?, HttpConnector::new());
     let target = to_uri(&format!("https://{host}:{port}"))?;
-    let stream: TokioIo<TcpStream> =
-        tunnel.call(target).await.map_err(|error| failed(error.to_string()))?;
+    let stream: TokioIo<TcpStream> = tunnel
+        .call(target)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     Ok(stream.into_inner())
 }
 
@@ -360,12 +375,17 @@ fn tls_config(ca_files: &[PathBuf]) -> Result<ClientConfig, OutboundError> {
 }
 
 fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<(), OutboundError> {
-    let unusable = |reason: String| OutboundError::CaFile { path: path.to_owned(), reason };
+    let unusable = |reason: String| OutboundError::CaFile {
+        path: path.to_owned(),
+        reason,
+    };
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
         count += 1;
     }
     if count == 0 {
@@ -422,22 +442,48 @@ mod tests {
     #[test]
     fn inner_addresses_are_refused_in_every_disguise() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-            "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1", "::1", "::",
-            "fe80::1", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2001:db8::1", "2002::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.2.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2001:db8::1",
+            "2002::1",
             "ff02::1",
         ] {
-            assert!(Policy::PublicOnly.admit("x", ip(address)).is_err(), "{address}");
+            assert!(
+                Policy::PublicOnly.admit("x", ip(address)).is_err(),
+                "{address}"
+            );
         }
         for address in ["20.190.128.1", "2603:1030::1", "64:ff9b::14be:8001"] {
-            assert!(Policy::PublicOnly.admit("x", ip(address)).is_ok(), "{address}");
+            assert!(
+                Policy::PublicOnly.admit("x", ip(address)).is_ok(),
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn loopback_needs_permission_and_nothing_else_comes_with_it() {
         assert!(Policy::LoopbackToo.admit("x", ip("127.0.0.1")).is_ok());
-        assert!(Policy::LoopbackToo.admit("x", ip("::ffff:127.0.0.1")).is_ok());
+        assert!(
+            Policy::LoopbackToo
+                .admit("x", ip("::ffff:127.0.0.1"))
+                .is_ok()
+        );
         assert!(Policy::LoopbackToo.admit("x", ip("10.0.0.1")).is_err());
     }
 
@@ -455,21 +501,30 @@ mod tests {
         let closed = Outbound::new(&OutboundSettings::default()).expect("outbound");
         assert!(closed.admit(&url("http://localhost:1/x")).is_err());
         assert!(closed.admit(&url("https://127.0.0.1/")).is_err());
-        assert!(closed.admit(&url("https://login.microsoftonline.com/")).is_ok());
+        assert!(
+            closed
+                .admit(&url("https://login.microsoftonline.com/"))
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_name_of_this_machine_is_refused_after_resolution() {
         let closed = Outbound::new(&OutboundSettings::default()).expect("outbound");
         let refused = closed.connect("localhost", 1).await.expect_err("refused");
-        assert!(matches!(refused, OutboundError::NotPublic { .. }), "{refused}");
+        assert!(
+            matches!(refused, OutboundError::NotPublic { .. }),
+            "{refused}"
+        );
     }
 
     #[test]
     fn a_ca_file_without_certificates_says_so() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let settings =
-            OutboundSettings { ca_files: vec![file.path().to_owned()], ..Default::default() };
+        let settings = OutboundSettings {
+            ca_files: vec![file.path().to_owned()],
+            ..Default::default()
+        };
         let error = Outbound::new(&settings).expect_err("refused");
         assert!(error.to_string().contains("no certificate"), "{error}");
     }

@@ -81,9 +81,15 @@ impl App {
         let session = token::random();
         let expires_at = now + SESSION;
         let hash = token::hash(session.expose_secret());
-        self.store().session_add(hash, SessionId::generate(now), user.id, now, expires_at).await?;
+        self.store()
+            .session_add(hash, SessionId::generate(now), user.id, now, expires_at)
+            .await?;
         tracing::info!(user = %user.id, "a user signed in");
-        Ok(SignedIn { token: session, user, expires_at })
+        Ok(SignedIn {
+            token: session,
+            user,
+            expires_at,
+        })
     }
 
     /// The user of a session; none when it has ended.
@@ -92,7 +98,11 @@ impl App {
     /// When the database does not answer.
     pub async fn session_user(&self, session: &SecretString) -> Result<Option<User>, AppError> {
         let hash = token::hash(session.expose_secret());
-        Ok(self.store().session(hash, self.now()).await?.map(|(_, user)| user))
+        Ok(self
+            .store()
+            .session(hash, self.now())
+            .await?
+            .map(|(_, user)| user))
     }
 
     /// Ends a session.
@@ -100,7 +110,10 @@ impl App {
     /// # Errors
     /// When the database does not answer.
     pub async fn sign_out(&self, session: &SecretString) -> Result<(), AppError> {
-        Ok(self.store().session_delete(token::hash(session.expose_secret())).await?)
+        Ok(self
+            .store()
+            .session_delete(token::hash(session.expose_secret()))
+            .await?)
     }
 
     /// Chooses a user's language.
@@ -134,14 +147,19 @@ impl App {
         password: &SecretString,
         role: Role,
     ) -> Result<User, AppError> {
-        let email: Email =
-            email.parse().map_err(|_| AppError::Refused { code: "email-malformed" })?;
+        let email: Email = email.parse().map_err(|_| AppError::Refused {
+            code: "email-malformed",
+        })?;
         let hash = hash(password).await?;
         let now = self.now();
-        let added =
-            self.store().user_add(UserId::generate(now), &email, &hash, role, by, now).await;
+        let added = self
+            .store()
+            .user_add(UserId::generate(now), &email, &hash, role, by, now)
+            .await;
         added.map_err(|error| match error {
-            StoreError::NameTaken => AppError::Refused { code: "email-taken" },
+            StoreError::NameTaken => AppError::Refused {
+                code: "email-taken",
+            },
             other => AppError::Store(other),
         })
     }
@@ -158,9 +176,14 @@ impl App {
         if self.store().user_count().await? > 0 {
             return Ok(false);
         }
-        match self.user_add(&Actor::System, email, password, Role::Administrator).await {
+        match self
+            .user_add(&Actor::System, email, password, Role::Administrator)
+            .await
+        {
             // Another server on the same database was quicker.
-            Err(AppError::Refused { code: "email-taken" }) => Ok(false),
+            Err(AppError::Refused {
+                code: "email-taken",
+            }) => Ok(false),
             other => other.map(|_| true),
         }
     }
@@ -177,7 +200,10 @@ impl App {
     ) -> Result<(), AppError> {
         let user = self.user_find(reference).await?;
         let hash = hash(password).await?;
-        Ok(self.store().user_set_password(user.id, &hash, by, self.now()).await?)
+        Ok(self
+            .store()
+            .user_set_password(user.id, &hash, by, self.now())
+            .await?)
     }
 
     /// Changes a user's role.
@@ -194,7 +220,10 @@ impl App {
         if role != Role::Administrator {
             self.keep_an_administrator(&user).await?;
         }
-        Ok(self.store().user_set_role(user.id, role, by, self.now()).await?)
+        Ok(self
+            .store()
+            .user_set_role(user.id, role, by, self.now())
+            .await?)
     }
 
     /// Removes a user.
@@ -232,7 +261,13 @@ impl App {
         let left = users
             .iter()
             .any(|user| user.id != leaving.id && user.role == Role::Administrator);
-        if left { Ok(()) } else { Err(AppError::Refused { code: "last-administrator" }) }
+        if left {
+            Ok(())
+        } else {
+            Err(AppError::Refused {
+                code: "last-administrator",
+            })
+        }
     }
 }
 
@@ -241,7 +276,9 @@ impl Attempts {
         let failures = self.lock().get(key).copied();
         match failures {
             Some(failures) if failures.wait_until > now => Err(AppError::TooManyAttempts {
-                retry_after: (failures.wait_until - now).to_std().unwrap_or(Duration::ZERO),
+                retry_after: (failures.wait_until - now)
+                    .to_std()
+                    .unwrap_or(Duration::ZERO),
             }),
             _ => Ok(()),
         }
@@ -252,8 +289,10 @@ impl Attempts {
         if known.len() >= REMEMBERED {
             known.retain(|_, failures| failures.wait_until > now);
         }
-        let entry =
-            known.entry(key.to_owned()).or_insert(Failures { count: 0, wait_until: now });
+        let entry = known.entry(key.to_owned()).or_insert(Failures {
+            count: 0,
+            wait_until: now,
+        });
         entry.count = entry.count.saturating_add(1);
         if entry.count >= FREE_ATTEMPTS {
             let doublings = (entry.count - FREE_ATTEMPTS).min(10);
@@ -273,18 +312,24 @@ impl Attempts {
 
 async fn hash(password: &SecretString) -> Result<String, AppError> {
     if password.expose_secret().chars().count() < PASSWORD_MIN {
-        return Err(AppError::Refused { code: "password-short" });
+        return Err(AppError::Refused {
+            code: "password-short",
+        });
     }
     let password = password.clone();
     let hashed = on_a_worker(move || password::hash(&password)).await;
     match hashed {
         Some(Ok(hash)) => Ok(hash),
-        _ => Err(AppError::Refused { code: "password-unusable" }),
+        _ => Err(AppError::Refused {
+            code: "password-unusable",
+        }),
     }
 }
 
 async fn verify(password: SecretString, hash: String) -> bool {
-    on_a_worker(move || password::verify(&password, &hash)).await.unwrap_or(false)
+    on_a_worker(move || password::verify(&password, &hash))
+        .await
+        .unwrap_or(false)
 }
 
 /// A hash that no password fits.
@@ -319,7 +364,11 @@ mod tests {
         attempts.failed("a@example.com", now);
         assert!(attempts.admit("a@example.com", now).is_err());
         assert!(attempts.admit("b@example.com", now).is_ok());
-        assert!(attempts.admit("a@example.com", now + TimeDelta::seconds(2)).is_ok());
+        assert!(
+            attempts
+                .admit("a@example.com", now + TimeDelta::seconds(2))
+                .is_ok()
+        );
         for _ in 0..40 {
             attempts.failed("a@example.com", now);
         }

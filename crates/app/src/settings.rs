@@ -78,7 +78,9 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
     judge_grant(form, endpoints.as_ref(), &mut findings);
     judge_refresh_token(form, &mut findings);
     if form.notes.chars().count() > NOTES_MAX {
-        findings.push(Finding::error(Field::Notes, "notes-too-long").with("max", NOTES_MAX.to_string()));
+        findings.push(
+            Finding::error(Field::Notes, "notes-too-long").with("max", NOTES_MAX.to_string()),
+        );
     }
     let settings = Settings {
         name,
@@ -101,7 +103,11 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
 /// Which client configuration a refresh token was issued to. A token of another client is refused
 /// with the same `invalid_grant` as a dead one, so it must not be sent there in the first place.
 pub(crate) fn client_key(token_url: &str, client_id: &str) -> String {
-    format!("{}|{}", token_url.trim().to_lowercase(), client_id.trim().to_lowercase())
+    format!(
+        "{}|{}",
+        token_url.trim().to_lowercase(),
+        client_id.trim().to_lowercase()
+    )
 }
 
 fn judge_name(text: &str, findings: &mut Vec<Finding>) -> Option<AccountName> {
@@ -204,8 +210,8 @@ fn judge_client_id(
     findings: &mut Vec<Finding>,
 ) -> String {
     let text = text.trim();
-    let entra = endpoints
-        .is_some_and(|e| matches!(e.dialect(), Dialect::EntraV1 | Dialect::EntraV2));
+    let entra =
+        endpoints.is_some_and(|e| matches!(e.dialect(), Dialect::EntraV1 | Dialect::EntraV2));
     if text.is_empty() {
         findings.push(Finding::error(Field::ClientId, "client-id-empty"));
     } else if text.chars().any(char::is_whitespace) || text.len() > 255 {
@@ -218,7 +224,9 @@ fn judge_client_id(
 
 fn judge_secret(form: &AccountForm, around: Circumstances<'_>, findings: &mut Vec<Finding>) {
     let set = around.secret_in_draft
-        || around.account.is_some_and(|account| account.client_secret.is_some());
+        || around
+            .account
+            .is_some_and(|account| account.client_secret.is_some());
     match &form.client_secret {
         Some(secret) => judge_secret_value(secret, findings),
         None if !set => findings.push(Finding::error(Field::ClientSecret, "client-secret-empty")),
@@ -231,23 +239,28 @@ fn judge_secret_value(secret: &SecretString, findings: &mut Vec<Finding>) {
     if text.is_empty() {
         findings.push(Finding::error(Field::ClientSecret, "client-secret-empty"));
     } else if text.len() > SECRET_MAX || text.chars().any(char::is_control) {
-        findings.push(Finding::error(Field::ClientSecret, "client-secret-malformed"));
+        findings.push(Finding::error(
+            Field::ClientSecret,
+            "client-secret-malformed",
+        ));
     } else if is_guid(text) {
-        findings.push(Finding::warning(Field::ClientSecret, "client-secret-looks-like-id"));
+        findings.push(Finding::warning(
+            Field::ClientSecret,
+            "client-secret-looks-like-id",
+        ));
     }
 }
 
-fn judge_expiry(
-    text: &str,
-    now: DateTime<Utc>,
-    findings: &mut Vec<Finding>,
-) -> Option<NaiveDate> {
+fn judge_expiry(text: &str, now: DateTime<Utc>, findings: &mut Vec<Finding>) -> Option<NaiveDate> {
     let text = text.trim();
     if text.is_empty() {
         return None;
     }
     let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") else {
-        findings.push(Finding::error(Field::SecretExpiresOn, "secret-expiry-malformed"));
+        findings.push(Finding::error(
+            Field::SecretExpiresOn,
+            "secret-expiry-malformed",
+        ));
         return None;
     };
     let days = (date - now.date_naive()).num_days();
@@ -256,7 +269,11 @@ fn judge_expiry(
         findings.push(finding.with("date", date.to_string()));
     } else if days <= 30 {
         let finding = Finding::warning(Field::SecretExpiresOn, "secret-expiry-soon");
-        findings.push(finding.with("date", date.to_string()).with("days", days.to_string()));
+        findings.push(
+            finding
+                .with("date", date.to_string())
+                .with("days", days.to_string()),
+        );
     }
     Some(date)
 }
@@ -272,10 +289,15 @@ fn judge_grant(form: &AccountForm, endpoints: Option<&Endpoints>, findings: &mut
 }
 
 fn judge_refresh_token(form: &AccountForm, findings: &mut Vec<Finding>) {
-    let Some(token) = &form.refresh_token else { return };
+    let Some(token) = &form.refresh_token else {
+        return;
+    };
     let text = token.expose_secret().trim();
     if text.len() > REFRESH_TOKEN_MAX || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        findings.push(Finding::error(Field::RefreshToken, "refresh-token-malformed"));
+        findings.push(Finding::error(
+            Field::RefreshToken,
+            "refresh-token-malformed",
+        ));
     }
 }
 
@@ -308,9 +330,16 @@ mod tests {
         };
         let (_, findings) = judge(form, around);
         for finding in &findings {
-            assert!(crate::help::explain_known(finding.code), "no text for {}", finding.code);
+            assert!(
+                crate::help::explain_known(finding.code),
+                "no text for {}",
+                finding.code
+            );
         }
-        findings.iter().map(|f| (f.field.as_str(), f.code)).collect()
+        findings
+            .iter()
+            .map(|f| (f.field.as_str(), f.code))
+            .collect()
     }
 
     #[test]
@@ -320,9 +349,18 @@ mod tests {
 
     #[test]
     fn an_empty_form_names_every_field_in_order() {
-        let fields: Vec<_> = codes(&AccountForm::default()).iter().map(|(f, _)| *f).collect();
-        let expected =
-            ["name", "authorization_url", "token_url", "api_url", "client_id", "client_secret"];
+        let fields: Vec<_> = codes(&AccountForm::default())
+            .iter()
+            .map(|(f, _)| *f)
+            .collect();
+        let expected = [
+            "name",
+            "authorization_url",
+            "token_url",
+            "api_url",
+            "client_id",
+            "client_secret",
+        ];
         assert_eq!(fields, expected);
     }
 
@@ -330,7 +368,10 @@ mod tests {
     fn the_id_of_a_secret_is_recognised() {
         let mut form = good();
         form.client_secret = Some(SecretString::from("3f2504e0-4f89-11d3-9a0c-0305e82c3301"));
-        assert_eq!(codes(&form), [("client_secret", "client-secret-looks-like-id")]);
+        assert_eq!(
+            codes(&form),
+            [("client_secret", "client-secret-looks-like-id")]
+        );
     }
 
     #[test]
@@ -341,7 +382,10 @@ mod tests {
         form.secret_expires_on = "2026-11-22".into();
         assert_eq!(codes(&form), [("secret_expires_on", "secret-expiry-past")]);
         form.secret_expires_on = "1 Dec".into();
-        assert_eq!(codes(&form), [("secret_expires_on", "secret-expiry-malformed")]);
+        assert_eq!(
+            codes(&form),
+            [("secret_expires_on", "secret-expiry-malformed")]
+        );
     }
 
     #[test]
@@ -370,7 +414,10 @@ mod tests {
             now: Utc::now(),
         };
         let (settings, findings) = judge(&form, around);
-        assert!(findings.iter().all(|finding| !finding.is_error()), "{findings:?}");
+        assert!(
+            findings.iter().all(|finding| !finding.is_error()),
+            "{findings:?}"
+        );
         assert!(settings.complete().is_some());
     }
 

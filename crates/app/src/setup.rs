@@ -33,7 +33,9 @@ impl App {
     pub async fn setup_propose(&self, pasted: &str) -> Result<Proposal, AppError> {
         let pasted = pasted.trim().trim_matches('"');
         if pasted.is_empty() {
-            return Err(AppError::Refused { code: "setup-empty" });
+            return Err(AppError::Refused {
+                code: "setup-empty",
+            });
         }
         if is_guid(pasted) {
             return Ok(of_tenant(&public_authority(), pasted, Dialect::EntraV1));
@@ -48,13 +50,21 @@ impl App {
     }
 
     async fn of_organization(&self, pasted: &str) -> Result<Proposal, AppError> {
-        let with_scheme =
-            if pasted.contains("://") { pasted.to_owned() } else { format!("https://{pasted}") };
+        let with_scheme = if pasted.contains("://") {
+            pasted.to_owned()
+        } else {
+            format!("https://{pasted}")
+        };
         let address = ApiAddress::parse(&with_scheme).map_err(|problem| {
             AppError::Invalid(vec![Finding::error(Field::ApiUrl, problem.code())])
         })?;
         self.outbound().admit(address.value.url()).map_err(|_| {
-            let host = address.value.url().host_str().unwrap_or_default().to_owned();
+            let host = address
+                .value
+                .url()
+                .host_str()
+                .unwrap_or_default()
+                .to_owned();
             AppError::Invalid(vec![
                 Finding::error(Field::ApiUrl, "url-not-allowed").with("host", host),
             ])
@@ -63,12 +73,16 @@ impl App {
         let web_api = WebApi::new(self.outbound().http().clone(), address.value);
         let header = web_api.probe_without_token().await.map_err(|error| {
             tracing::info!(%error, "an organization could not be asked for its challenge");
-            AppError::Refused { code: "setup-unreachable" }
+            AppError::Refused {
+                code: "setup-unreachable",
+            }
         })?;
         let challenge = header.as_deref().and_then(Challenge::parse);
         let Some(authorization) = challenge.and_then(|challenge| challenge.authorization_uri)
         else {
-            return Err(AppError::Refused { code: "setup-no-challenge" });
+            return Err(AppError::Refused {
+                code: "setup-no-challenge",
+            });
         };
         let mut proposal = of_endpoint(authorization.as_str()).unwrap_or_default();
         proposal.api_url = Some(api_url);
@@ -97,7 +111,11 @@ fn of_endpoint(pasted: &str) -> Option<Proposal> {
     let shaped = path.contains("/oauth2/")
         || path.ends_with("/.well-known/openid-configuration")
         || path.ends_with("/v2.0");
-    let tenant = path.trim_start_matches('/').split('/').next().filter(|part| !part.is_empty())?;
+    let tenant = path
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .filter(|part| !part.is_empty())?;
     if !shaped {
         return None;
     }
@@ -109,16 +127,26 @@ fn of_endpoint(pasted: &str) -> Option<Proposal> {
             ..Proposal::default()
         });
     }
-    let dialect =
-        if path.contains("/v2.0") { Dialect::EntraV2 } else { Dialect::EntraV1 };
+    let dialect = if path.contains("/v2.0") {
+        Dialect::EntraV2
+    } else {
+        Dialect::EntraV1
+    };
     let authority = Url::parse(&url.origin().ascii_serialization()).ok()?;
     Some(of_tenant(&authority, tenant, dialect))
 }
 
 fn of_discovery_document(pasted: &str) -> Result<Proposal, AppError> {
-    let unreadable = || AppError::Refused { code: "setup-not-understood" };
+    let unreadable = || AppError::Refused {
+        code: "setup-not-understood",
+    };
     let document: serde_json::Value = serde_json::from_str(pasted).map_err(|_| unreadable())?;
-    let text = |name: &str| document.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+    let text = |name: &str| {
+        document
+            .get(name)
+            .and_then(|v| v.as_str())
+            .map(str::to_owned)
+    };
     let proposal = Proposal {
         authorization_url: text("authorization_endpoint"),
         token_url: text("token_endpoint"),
@@ -146,7 +174,8 @@ mod tests {
 
     #[test]
     fn the_address_of_a_discovery_document_names_the_tenant() {
-        let url = format!("https://login.microsoftonline.com/{GUID}/.well-known/openid-configuration");
+        let url =
+            format!("https://login.microsoftonline.com/{GUID}/.well-known/openid-configuration");
         let proposal = of_endpoint(&url).expect("a proposal");
         let expected = format!("https://login.microsoftonline.com/{GUID}/oauth2/token");
         assert_eq!(proposal.token_url, Some(expected));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tieline_core::{AccountId, Language, LadderReport, Rung, RungReport, TestId, UserId};
+use tieline_core::{AccountId, LadderReport, Language, Rung, RungReport, TestId, UserId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -71,7 +71,13 @@ impl App {
         let id = TestId::generate(self.now());
         let (report, progress) = watch::channel(TestProgress::default());
         let stop = CancellationToken::new();
-        self.0.trials.remember(id, Trial { progress, stop: stop.clone() });
+        self.0.trials.remember(
+            id,
+            Trial {
+                progress,
+                stop: stop.clone(),
+            },
+        );
         let app = self.clone();
         tokio::spawn(async move {
             let climb = Climb::new(&app, &ground, language, Arc::new(report));
@@ -99,7 +105,10 @@ impl App {
     /// Waits for a run to end. None when it was cancelled or is not known.
     pub async fn test_wait(&self, id: TestId) -> Option<LadderReport> {
         let mut progress = self.0.trials.find(id)?.progress;
-        let done = progress.wait_for(|progress| progress.report.is_some()).await.ok()?;
+        let done = progress
+            .wait_for(|progress| progress.report.is_some())
+            .await
+            .ok()?;
         done.report.clone()
     }
 
@@ -108,18 +117,30 @@ impl App {
             TestTarget::Account(id) => {
                 let account = self.account(id).await?;
                 let form = AccountForm::of(&account);
-                Ok(Ground { form, account: Some(account), draft: None })
+                Ok(Ground {
+                    form,
+                    account: Some(account),
+                    draft: None,
+                })
             }
             TestTarget::Draft { user, account } => {
                 let user = self.user(user).await?;
                 let draft = self.draft_or_new(&user, account).await?;
                 let form = self.draft_form(&draft);
                 let account = self.optional_account(account).await?;
-                Ok(Ground { form, account, draft: Some(draft) })
+                Ok(Ground {
+                    form,
+                    account,
+                    draft: Some(draft),
+                })
             }
             TestTarget::Form { form, account } => {
                 let account = self.optional_account(account).await?;
-                Ok(Ground { form: *form, account, draft: None })
+                Ok(Ground {
+                    form: *form,
+                    account,
+                    draft: None,
+                })
             }
         }
     }
@@ -138,6 +159,10 @@ impl Trials {
     }
 
     fn find(&self, id: TestId) -> Option<Trial> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 }

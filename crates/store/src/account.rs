@@ -11,7 +11,7 @@ use tieline_vault::AssociatedData;
 
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
-use crate::database::{Store, at, ms, reading, writing};
+use crate::database::{Store, at, lock_tokens, lock_workspace, ms, reading, text, writing};
 use crate::error::StoreError;
 use crate::token::SealedTokens;
 
@@ -80,7 +80,7 @@ macro_rules! note_event {
         .bind($from)
         .bind($to)
         .bind(&$reason.code)
-        .bind(&$reason.detail)
+        .bind($crate::database::text(&$reason.detail))
         .execute(&mut *$tx)
         .await?
     };
@@ -152,7 +152,9 @@ impl Store {
         let (state, reason) = first_state(tokens.as_ref());
         let set_at = secret.is_some().then(|| ms(now));
         let row = (id.to_string(), workspace.to_string());
+        let renew_at = tokens.as_ref().map(|tokens| first_renewal(tokens, now));
         writing!(self, tx => {
+            lock_workspace!(tx, &row.1);
             let sql = "SELECT COUNT(*) FROM account \
                        WHERE workspace_id = $1 AND type = $2 AND is_default AND deleted_at IS NULL";
             let defaults: i64 = sqlx::query_scalar(sql)
@@ -174,8 +176,8 @@ impl Store {
                 .bind(&row.0).bind(&row.1).bind(account_type.as_str())
                 .bind(settings.name.as_str()).bind(settings.name.key()).bind(is_default)
                 .bind(&settings.authorization_url).bind(&settings.token_url)
-                .bind(&settings.api_url).bind(&settings.client_id)
-                .bind(settings.grant.as_str()).bind(&settings.notes)
+                .bind(&settings.api_url).bind(text(&settings.client_id))
+                .bind(settings.grant.as_str()).bind(text(&settings.notes))
                 .bind(sealed_secret.as_ref()).bind(set_at)
                 .bind(settings.secret_expires_on.map(|date| date.to_string()))
                 .bind(consent.as_ref()).bind(state.as_str()).bind(ms(now))
@@ -183,11 +185,12 @@ impl Store {
                 .execute(&mut *tx).await?;
             let sql = "INSERT INTO account_token (account_id, generation, refresh_token, \
                 access_token, access_expires_at, obtained_at, scope, client_key, failures, renew_at) \
-                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, 0, NULL)";
+                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, 0, $8)";
             sqlx::query(sql)
                 .bind(&row.0).bind(sealed.refresh_token.as_ref()).bind(sealed.access_token.as_ref())
-                .bind(sealed.access_expires_at).bind(ms(now)).bind(sealed.scope.as_ref())
-                .bind(sealed.client_key.as_ref()).execute(&mut *tx).await?;
+                .bind(sealed.access_expires_at).bind(tokens.as_ref().map(|_| ms(now)))
+                .bind(sealed.scope.as_ref()).bind(sealed.client_key.as_ref()).bind(renew_at)
+                .execute(&mut *tx).await?;
             note_event!(tx, id, None::<String>, state.as_str(), reason, now);
             note_audit!(tx, by, "account_added", "account", id, settings.name.as_str(), json!({}), now);
             note_change!(tx, ChangeKind::Account, id, 0_i64, now);
@@ -218,6 +221,8 @@ impl Store {
         let kind = before.account_type.as_str();
         let detail = json!({ "changed": changed(&before, settings, &secret, tokens.is_some()) });
         writing!(self, tx => {
+            lock_workspace!(tx, &workspace);
+            lock_tokens!(tx, &row);
             if settings.is_default && !before.is_default {
                 let sql = "UPDATE account SET is_default = FALSE, version = version + 1 \
                            WHERE workspace_id = $1 AND type = $2 AND is_default AND deleted_at IS NULL";
@@ -232,8 +237,8 @@ impl Store {
                 .bind(&row).bind(expected)
                 .bind(settings.name.as_str()).bind(settings.name.key()).bind(keeps)
                 .bind(&settings.authorization_url).bind(&settings.token_url)
-                .bind(&settings.api_url).bind(&settings.client_id)
-                .bind(settings.grant.as_str()).bind(&settings.notes)
+                .bind(&settings.api_url).bind(text(&settings.client_id))
+                .bind(settings.grant.as_str()).bind(text(&settings.notes))
                 .bind(settings.secret_expires_on.map(|date| date.to_string()))
                 .bind(ms(now)).bind(by.to_string()).execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
@@ -258,7 +263,8 @@ impl Store {
                 let sql = "SELECT generation FROM account_token WHERE account_id = $1";
                 let generation: i64 =
                     sqlx::query_scalar(sql).bind(&row).fetch_one(&mut *tx).await?;
-                crate::token::replace_tokens!(self, tx, id, generation + 1, tokens, None::<i64>, now);
+                let renew_at = Some(first_renewal(tokens, now));
+                crate::token::replace_tokens!(self, tx, id, generation + 1, tokens, renew_at, now);
                 if tokens.access_token.is_some() {
                     let reason = Reason::new("consented", String::new());
                     crate::token::enter_state!(tx, id, ConnectionState::Connected, reason, now);
@@ -283,6 +289,7 @@ impl Store {
         let account = self.account(id).await?.ok_or(StoreError::NotFound)?;
         let workspace = account.workspace_id.to_string();
         writing!(self, tx => {
+            lock_workspace!(tx, &workspace);
             let sql = "UPDATE account SET is_default = FALSE, version = version + 1 \
                        WHERE workspace_id = $1 AND type = $2 AND is_default AND id <> $3 \
                        AND deleted_at IS NULL";
@@ -312,7 +319,10 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let account = self.account(id).await?.ok_or(StoreError::NotFound)?;
+        let workspace = account.workspace_id.to_string();
         writing!(self, tx => {
+            lock_workspace!(tx, &workspace);
+            lock_tokens!(tx, id.to_string());
             let sql = "UPDATE account SET deleted_at = $2, is_default = FALSE, \
                        version = version + 1, changed_at = $2, changed_by = $3 \
                        WHERE id = $1 AND deleted_at IS NULL";
@@ -348,20 +358,38 @@ impl Store {
             let Some((workspace, kind, name)) = found else {
                 return Err(StoreError::NotFound);
             };
+            lock_workspace!(tx, &workspace);
+            lock_tokens!(tx, &row);
             let sql = "SELECT COUNT(*) FROM account \
                        WHERE workspace_id = $1 AND type = $2 AND is_default AND deleted_at IS NULL";
             let defaults: i64 = sqlx::query_scalar(sql).bind(&workspace).bind(&kind)
                 .fetch_one(&mut *tx).await?;
             let sql = "UPDATE account SET deleted_at = NULL, is_default = $2, \
-                       version = version + 1, changed_at = $3, changed_by = $4 WHERE id = $1";
-            sqlx::query(sql).bind(&row).bind(defaults == 0).bind(ms(now)).bind(by.to_string())
-                .execute(&mut *tx).await?;
+                       version = version + 1, changed_at = $3, changed_by = $4 \
+                       WHERE id = $1 AND deleted_at IS NOT NULL";
+            let done = sqlx::query(sql).bind(&row).bind(defaults == 0).bind(ms(now))
+                .bind(by.to_string()).execute(&mut *tx).await?;
+            if done.rows_affected() == 0 {
+                return Err(StoreError::NotFound);
+            }
             let sql = "UPDATE account_token SET renew_at = $2 WHERE account_id = $1";
             sqlx::query(sql).bind(&row).bind(ms(now)).execute(&mut *tx).await?;
             note_audit!(tx, by, "account_restored", "account", id, name, json!({}), now);
             note_change!(tx, ChangeKind::Account, id, 0_i64, now);
         });
         Ok(())
+    }
+
+    /// Removes for good the accounts that were deleted before a moment, with their secrets and
+    /// their history. Tells how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn accounts_purge(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM account WHERE deleted_at < $1";
+        Ok(writing!(self, tx => {
+            sqlx::query(sql).bind(ms(before)).execute(&mut *tx).await?.rows_affected()
+        }))
     }
 
     /// An account that is not deleted.
@@ -385,6 +413,10 @@ impl Store {
         workspace: WorkspaceId,
         key: &str,
     ) -> Result<Option<Account>, StoreError> {
+        // A request's path may hold any byte, and PostgreSQL refuses to compare a NUL.
+        if key.contains('\0') {
+            return Ok(None);
+        }
         let sql = select!("workspace_id = $1 AND name_key = $2 AND deleted_at IS NULL");
         let row: Option<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(workspace.to_string()).bind(key).fetch_optional(pool).await
@@ -458,7 +490,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<AccountEvent>, StoreError> {
         let sql = "SELECT id, at, from_state, to_state, reason_code, reason_detail \
-                   FROM account_event WHERE account_id = $1 ORDER BY at DESC, id DESC LIMIT $2";
+                   FROM account_event WHERE account_id = $1 ORDER BY seq DESC LIMIT $2";
         let rows: Vec<(String, i64, Option<String>, String, String, String)> = reading!(self, pool => {
             sqlx::query_as(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(pool).await
         })?;
@@ -586,6 +618,15 @@ fn first_state(tokens: Option<&NewTokens>) -> (ConnectionState, Reason) {
             ConnectionState::NotConnected,
             Reason::new("no-consent-yet", String::new()),
         ),
+    }
+}
+
+/// When new tokens are looked at first: at once where nobody has seen them work, otherwise half way
+/// to the end, so that an account that nobody uses is kept alive too.
+fn first_renewal(tokens: &NewTokens, now: DateTime<Utc>) -> i64 {
+    match (&tokens.access_token, tokens.access_expires_at) {
+        (Some(_), Some(end)) => ms(now + (end - now) / 2),
+        _ => ms(now),
     }
 }
 

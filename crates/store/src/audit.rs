@@ -55,9 +55,9 @@ impl Store {
         before: Option<AuditId>,
     ) -> Result<Vec<AuditEvent>, StoreError> {
         let sql = "SELECT id, at, actor, operation, item_kind, item_id, item_name, detail \
-                   FROM audit_event WHERE id < $1 ORDER BY id DESC LIMIT $2";
-        // Identifiers sort by time, and none comes after this one.
-        let before = before.map_or_else(|| "Z".repeat(26), |id| id.to_string());
+                   FROM audit_event WHERE $1 IS NULL OR seq < \
+                   (SELECT seq FROM audit_event WHERE id = $1) ORDER BY seq DESC LIMIT $2";
+        let before = before.map(|id| id.to_string());
         let rows: Vec<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(before).bind(i64::from(limit)).fetch_all(pool).await
         })?;

@@ -147,7 +147,7 @@ impl Store {
     /// Revokes a key. One that is revoked already stays so.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
+    /// [`StoreError::NotFound`] when there is no such consumer, or it has no such key.
     pub async fn api_key_revoke(
         &self,
         consumer: ConsumerId,
@@ -156,6 +156,9 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let owner = self.consumer(consumer).await?.ok_or(StoreError::NotFound)?;
+        if !owner.keys.iter().any(|key| key.id == id) {
+            return Err(StoreError::NotFound);
+        }
         let sql = "UPDATE api_key SET revoked_at = $3 \
                    WHERE id = $1 AND consumer_id = $2 AND revoked_at IS NULL";
         writing!(self, tx => {
@@ -200,7 +203,8 @@ impl Store {
         &self,
         uses: &[(ApiKeyId, DateTime<Utc>)],
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE api_key SET last_used_at = $2 WHERE id = $1";
+        let sql = "UPDATE api_key SET last_used_at = $2 \
+                   WHERE id = $1 AND COALESCE(last_used_at, $2) <= $2";
         writing!(self, tx => {
             for (key, used_at) in uses {
                 sqlx::query(sql).bind(key.to_string()).bind(ms(*used_at)).execute(&mut *tx).await?;
@@ -221,7 +225,8 @@ impl Store {
                    SELECT c.id, a.id, $3 FROM consumer c, account a \
                    WHERE c.id = $1 AND a.id = $2 \
                    ON CONFLICT (account_id, consumer_id) \
-                   DO UPDATE SET last_used_at = excluded.last_used_at";
+                   DO UPDATE SET last_used_at = excluded.last_used_at \
+                   WHERE consumer_use.last_used_at < excluded.last_used_at";
         writing!(self, tx => {
             for (consumer, account, used_at) in uses {
                 sqlx::query(sql).bind(consumer.to_string()).bind(account.to_string())

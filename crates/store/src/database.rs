@@ -1,5 +1,6 @@
 //! The two databases behind one handle, and the macros that give both the same SQL text.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -85,7 +87,28 @@ macro_rules! writing {
         }
     };
 }
-pub(crate) use {reading, writing};
+/// Makes who changes the accounts of a workspace wait for each other, so that each sees whole what
+/// the other did: the default moves, and PostgreSQL checks names only against what it sees.
+macro_rules! lock_workspace {
+    ($tx:expr, $workspace:expr) => {
+        sqlx::query("UPDATE workspace SET name = name WHERE id = $1")
+            .bind($workspace)
+            .execute(&mut *$tx)
+            .await?
+    };
+}
+
+/// Holds the tokens of an account. Whoever writes both holds the tokens first and the account
+/// second: in any other order two of them could wait for each other.
+macro_rules! lock_tokens {
+    ($tx:expr, $id:expr) => {
+        sqlx::query("UPDATE account_token SET generation = generation WHERE account_id = $1")
+            .bind($id)
+            .execute(&mut *$tx)
+            .await?
+    };
+}
+pub(crate) use {lock_tokens, lock_workspace, reading, writing};
 
 impl Store {
     /// Opens `sqlite:///path/to/file` or `postgres://…`.
@@ -109,7 +132,9 @@ impl Store {
             Migrations::Run => database.migrate().await?,
             Migrations::Check => database.check().await?,
         }
-        Ok(Self { database, keys })
+        let store = Self { database, keys };
+        store.prove_keys().await?;
+        Ok(store)
     }
 
     /// Asks the database for a sign of life.
@@ -180,10 +205,20 @@ impl Database {
 
     async fn migrate(&self) -> Result<(), StoreError> {
         let run = match self {
-            Self::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(write).await,
+            Self::Sqlite { write, .. } => {
+                // The migrator locks nothing in SQLite. In a transaction that begins as a writer,
+                // who starts at the same moment waits, and finds the work done.
+                let mut tx = write.begin_with("BEGIN IMMEDIATE").await?;
+                let run = SQLITE_MIGRATIONS.run(&mut *tx).await;
+                tx.commit().await?;
+                run
+            }
             Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
         };
-        run.map_err(StoreError::Migration)
+        run.map_err(|error| match error {
+            MigrateError::VersionMissing(_) => StoreError::Newer,
+            other => StoreError::Migration(other),
+        })
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -199,11 +234,11 @@ impl Database {
             ),
         };
         let expected = i64::try_from(known.iter().count()).unwrap_or(i64::MAX);
-        // Without the table nothing was ever migrated.
-        if count.is_ok_and(|count| count >= expected) {
-            Ok(())
-        } else {
-            Err(StoreError::NotMigrated)
+        match count {
+            Ok(count) if count == expected => Ok(()),
+            Ok(count) if count > expected => Err(StoreError::Newer),
+            // Without the table nothing was ever migrated.
+            _ => Err(StoreError::NotMigrated),
         }
     }
 }
@@ -227,6 +262,18 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
         options.mode(0o600);
     }
     options.open(path).map(|_| ()).map_err(failed)
+}
+
+// === texts ===
+
+/// A text that both databases can hold: PostgreSQL's knows no NUL. It stands in no text that a
+/// person typed, but what other servers say is not ours to choose.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 // === times ===

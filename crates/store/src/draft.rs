@@ -111,7 +111,8 @@ impl Store {
         row.map(Row::draft).transpose()
     }
 
-    /// Keeps what was typed. The tokens of a consent stay.
+    /// Keeps what was typed, and tells under which identifier: two tabs that begin a draft at the
+    /// same time share the one that was there first. The tokens of a consent stay.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -126,32 +127,32 @@ impl Store {
         fields: &Value,
         secret: SecretChange,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let row = id.to_string();
-        let fields = fields.to_string();
-        let (sealed, set_at, keep) = match &secret {
-            SecretChange::Keep => (None, None, true),
-            SecretChange::Clear => (None, None, false),
-            SecretChange::Set(secret) => {
-                let place = place("client_secret", &row, ms(now));
-                (Some(self.seal(&place, secret)), Some(ms(now)), false)
-            }
-        };
+    ) -> Result<DraftId, StoreError> {
         let upsert = "INSERT INTO draft (id, workspace_id, owner, account_key, base_version, \
             fields, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-            ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, \
-            base_version = excluded.base_version, updated_at = excluded.updated_at";
+            ON CONFLICT (workspace_id, owner, account_key) DO UPDATE SET \
+            fields = excluded.fields, base_version = excluded.base_version, \
+            updated_at = excluded.updated_at RETURNING id";
         let set = "UPDATE draft SET client_secret = $2, client_secret_set_at = $3 WHERE id = $1";
-        writing!(self, tx => {
-            sqlx::query(upsert)
-                .bind(&row).bind(workspace.to_string()).bind(owner).bind(account_key(account))
-                .bind(base_version).bind(&fields).bind(ms(now)).execute(&mut *tx).await?;
-            if !keep {
-                sqlx::query(set).bind(&row).bind(sealed.as_ref()).bind(set_at)
-                    .execute(&mut *tx).await?;
+        let row = writing!(self, tx => {
+            let row: String = sqlx::query_scalar(upsert)
+                .bind(id.to_string()).bind(workspace.to_string()).bind(owner)
+                .bind(account_key(account)).bind(base_version).bind(fields.to_string())
+                .bind(ms(now)).fetch_one(&mut *tx).await?;
+            let change = match &secret {
+                SecretChange::Keep => None,
+                SecretChange::Clear => Some((None, None)),
+                SecretChange::Set(secret) => {
+                    let place = place("client_secret", &row, ms(now));
+                    Some((Some(self.seal(&place, secret)), Some(ms(now))))
+                }
+            };
+            if let Some((sealed, set_at)) = change {
+                sqlx::query(set).bind(&row).bind(sealed).bind(set_at).execute(&mut *tx).await?;
             }
+            row
         });
-        Ok(())
+        row.parse().map_err(|e| StoreError::corrupt("draft.id", e))
     }
 
     /// Keeps the tokens of a consent with the draft.

@@ -37,6 +37,11 @@ pub enum StoreError {
     /// The tables are not of this version.
     #[error("the database needs migrations; run: tieline migrate")]
     NotMigrated,
+    /// The tables are of a later version.
+    #[error(
+        "the database was made by a newer version of Tieline; run that version, or restore a backup"
+    )]
+    Newer,
     /// The migrations failed.
     #[error("the migrations failed: {0}")]
     Migration(#[source] sqlx::migrate::MigrateError),
@@ -67,13 +72,28 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let taken = error
-            .as_database_error()
-            .is_some_and(|error| error.is_unique_violation());
-        if taken {
+        if violates_a_name(&error) {
             Self::NameTaken
         } else {
             Self::Database(error)
         }
     }
+}
+
+/// What must be unique because people choose it: the constraint, and the columns by which SQLite
+/// tells of it. Any other violation is a fault of ours, and is not to be explained as a name.
+const NAMES: [(&str, &str); 3] = [
+    ("account_name", "account.workspace_id, account.name_key"),
+    ("consumer_name", "consumer.workspace_id, consumer.name_key"),
+    ("app_user_email", "app_user.email"),
+];
+
+fn violates_a_name(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error().filter(|e| e.is_unique_violation()) else {
+        return false;
+    };
+    NAMES.iter().any(|(constraint, columns)| match error.constraint() {
+        Some(name) => name == *constraint,
+        None => error.message().ends_with(columns),
+    })
 }

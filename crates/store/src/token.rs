@@ -9,7 +9,7 @@ use tieline_vault::AssociatedData;
 use crate::account::NewTokens;
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
-use crate::database::{Store, at, ms, reading, writing};
+use crate::database::{Store, at, lock_tokens, ms, reading, text, writing};
 use crate::error::StoreError;
 
 /// What is stored of an account's tokens, opened.
@@ -102,14 +102,16 @@ macro_rules! enter_state {
             // A renewal of a connected account is no news.
             && (state != $state.as_str() || (code != $reason.code && !renewed))
         {
-            let sql = "UPDATE account SET state = $2, state_since = $3, reason_code = $4, \
-                       reason_detail = $5 WHERE id = $1";
+            // The state lasts since it was entered, whatever reasons follow each other.
+            let sql = "UPDATE account SET reason_code = $4, reason_detail = $5, \
+                       state_since = CASE WHEN state = $2 THEN state_since ELSE $3 END, \
+                       state = $2 WHERE id = $1";
             sqlx::query(sql)
                 .bind($id.to_string())
                 .bind($state.as_str())
                 .bind(crate::database::ms($now))
                 .bind(&$reason.code)
-                .bind(&$reason.detail)
+                .bind($crate::database::text(&$reason.detail))
                 .execute(&mut *$tx)
                 .await?;
             crate::account::note_event!($tx, $id, Some(state), $state.as_str(), $reason, $now);
@@ -239,7 +241,10 @@ impl Store {
         change: &StateChange,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let old = self.token(id).await?.and_then(|row| row.refresh_token);
+        let (old, older) = match self.token(id).await? {
+            Some(row) => (row.refresh_token, row.previous_refresh_token),
+            None => (None, None),
+        };
         let tokens = NewTokens {
             refresh_token: renewed.refresh_token.clone().or_else(|| old.clone()),
             access_token: Some(renewed.access_token.clone()),
@@ -248,7 +253,8 @@ impl Store {
             client_key: renewed.client_key.clone(),
             consent: None,
         };
-        let previous = old.filter(|_| renewed.refresh_token.is_some());
+        // Without a new one nobody tells which of the two has worked, so both are kept.
+        let previous = if renewed.refresh_token.is_some() { old } else { older };
         let sealed = SealedTokens::seal(self, id, seen + 1, Some(&tokens), previous.as_ref());
         let sql = "UPDATE account_token SET generation = generation + 1, refresh_token = $4, \
             previous_refresh_token = $5, access_token = $6, access_expires_at = $7, \
@@ -317,11 +323,14 @@ impl Store {
         let account = self.account(id).await?.ok_or(StoreError::NotFound)?;
         let reason = Reason::new("consented", String::new());
         writing!(self, tx => {
+            lock_tokens!(tx, id.to_string());
             let sql = "SELECT generation FROM account_token WHERE account_id = $1";
             let generation: i64 =
                 sqlx::query_scalar(sql).bind(id.to_string()).fetch_one(&mut *tx).await?;
             replace_tokens!(self, tx, id, generation + 1, &tokens, renew_at.map(ms), now);
-            enter_state!(tx, id, ConnectionState::Connected, reason, now);
+            if tokens.access_token.is_some() {
+                enter_state!(tx, id, ConnectionState::Connected, reason, now);
+            }
             note_audit!(tx, by, "account_consented", "account", id, account.name.as_str(), json!({}), now);
             note_change!(tx, ChangeKind::Account, id, 0_i64, now);
         });
@@ -337,8 +346,9 @@ impl Store {
         now: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<AccountId>, StoreError> {
-        let sql = "SELECT account_id FROM account_token \
-                   WHERE renew_at IS NOT NULL AND renew_at <= $1 ORDER BY renew_at LIMIT $2";
+        let sql = "SELECT t.account_id FROM account_token t JOIN account a ON a.id = t.account_id \
+                   WHERE t.renew_at <= $1 AND a.deleted_at IS NULL \
+                   ORDER BY t.renew_at LIMIT $2";
         let rows: Vec<String> = reading!(self, pool => {
             sqlx::query_scalar(sql).bind(ms(now)).bind(limit).fetch_all(pool).await
         })?;
@@ -432,7 +442,7 @@ impl SealedTokens {
             previous: seal("previous_refresh_token", previous),
             access_token: seal("access_token", tokens.access_token.as_ref()),
             access_expires_at: tokens.access_expires_at.map(ms),
-            scope: tokens.scope.clone(),
+            scope: tokens.scope.as_deref().map(|scope| text(scope).into_owned()),
             client_key: Some(tokens.client_key.clone()),
         }
     }

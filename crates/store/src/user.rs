@@ -105,17 +105,18 @@ impl Store {
     /// Chooses a user's language.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// [`StoreError::NotFound`] when there is no such user.
     pub async fn user_set_language(
         &self,
         id: UserId,
         language: Language,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE app_user SET language = $2 WHERE id = $1";
-        writing!(self, tx => {
-            sqlx::query(sql).bind(id.to_string()).bind(language.tag()).execute(&mut *tx).await?;
+        let done = writing!(self, tx => {
+            sqlx::query(sql).bind(id.to_string()).bind(language.tag()).execute(&mut *tx).await?
+                .rows_affected()
         });
-        Ok(())
+        if done == 1 { Ok(()) } else { Err(StoreError::NotFound) }
     }
 
     /// Sets a user's password and ends their sessions.
@@ -163,7 +164,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a user and their sessions.
+    /// Removes a user, their sessions and what they had typed.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such user.
@@ -176,6 +177,8 @@ impl Store {
         let user = self.user(id).await?.ok_or(StoreError::NotFound)?;
         writing!(self, tx => {
             sqlx::query("DELETE FROM app_user WHERE id = $1").bind(id.to_string())
+                .execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM draft WHERE owner = $1").bind(id.to_string())
                 .execute(&mut *tx).await?;
             note_audit!(tx, by, "user_removed", "user", id, user.email.as_str(), json!({}), now);
             note_change!(tx, ChangeKind::User, id, 0_i64, now);

@@ -12,7 +12,7 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogSettings};
 
@@ -22,11 +22,16 @@ const LATENCY_BUCKETS: &[f64] =
 /// How often samples are moved into the buckets while nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// A text that is neither a level nor a list of directives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither a level nor a directive such as tieline_app=debug")]
+pub(crate) struct BadLevel(String);
+
 /// The filter that a level or a list of directives means.
 ///
 /// # Errors
 /// When it is neither.
-pub(crate) fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, BadLevel> {
     let level = level.trim().to_ascii_lowercase();
     let libraries = match level.as_str() {
         "error" => "error",
@@ -85,9 +90,17 @@ pub(crate) fn renderer(handle: PrometheusHandle) -> Arc<dyn Fn() -> String + Sen
     Arc::new(move || handle.render())
 }
 
-/// A list of directives, of which none may be nonsense.
-fn strict(directives: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(directives)
+/// A list of directives. The library takes a bare word for the name of a module; here it is more
+/// likely a misspelled level.
+fn strict(directives: &str) -> Result<EnvFilter, BadLevel> {
+    let odd = directives
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err());
+    if let Some(odd) = odd {
+        return Err(BadLevel(odd.to_owned()));
+    }
+    EnvFilter::builder().parse(directives).map_err(|_| BadLevel(directives.to_owned()))
 }
 
 #[cfg(test)]
@@ -103,6 +116,8 @@ mod tests {
     #[test]
     fn directives_are_taken_as_they_are() {
         assert!(filter("warn,tieline_gateway=debug").is_ok());
-        assert!(filter("chatty=loud=x").is_err());
+        for wrong in ["chatty=loud=x", "verbose", "", "info,loud"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
     }
 }

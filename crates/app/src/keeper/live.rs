@@ -27,7 +27,11 @@ impl LiveToken {
     ) -> Option<Self> {
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).ok()?;
         header.set_sensitive(true);
-        Some(Self { header, generation, expires_at })
+        Some(Self {
+            header,
+            generation,
+            expires_at,
+        })
     }
 
     /// The value of the `Authorization` header.

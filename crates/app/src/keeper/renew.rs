@@ -60,7 +60,12 @@ impl Keeper {
                 return self.still_dead(&job, need).await;
             }
             let now = self.0.clock.now();
-            if self.0.store.token_lease(id, &self.0.owner, now + LEASE, now).await? {
+            if self
+                .0
+                .store
+                .token_lease(id, &self.0.owner, now + LEASE, now)
+                .await?
+            {
                 return self.renew_leased(id, slot, need).await;
             }
             metrics::counter!("tieline_lease_waits_total").increment(1);
@@ -79,7 +84,12 @@ impl Keeper {
         let account = self.0.store.account(id).await?;
         let row = self.0.store.token(id).await?;
         match (account, row) {
-            (Some(account), Some(row)) => Ok(Job { slot, account, row, epoch }),
+            (Some(account), Some(row)) => Ok(Job {
+                slot,
+                account,
+                row,
+                epoch,
+            }),
             _ => {
                 let detail = "The account was deleted.";
                 Err(Refused::new(Who::Consumer, 404, "account-unknown", detail))
@@ -97,7 +107,11 @@ impl Keeper {
             Need::Now => false,
         };
         let expected = client_key(&job.account.token_url, &job.account.client_id);
-        let ours = job.row.client_key.as_deref().is_none_or(|key| key == expected);
+        let ours = job
+            .row
+            .client_key
+            .as_deref()
+            .is_none_or(|key| key == expected);
         let token = stored_token(&job.row).filter(|token| wanted && ours && token.is_fresh(now))?;
         let token = Arc::new(token);
         job.slot.put(&token, job.epoch);
@@ -162,11 +176,17 @@ impl Keeper {
         let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
             .map_err(|_| Failure::Settings)?
             .value;
-        let api = ApiAddress::parse(&account.api_url).map_err(|_| Failure::Settings)?.value;
+        let api = ApiAddress::parse(&account.api_url)
+            .map_err(|_| Failure::Settings)?
+            .value;
         let expected = client_key(&account.token_url, &account.client_id);
         if account.grant == GrantType::AuthorizationCode
             && job.row.refresh_token.is_some()
-            && job.row.client_key.as_deref().is_some_and(|key| key != expected)
+            && job
+                .row
+                .client_key
+                .as_deref()
+                .is_some_and(|key| key != expected)
         {
             return Err(Failure::OtherClient);
         }
@@ -200,7 +220,9 @@ impl Keeper {
         let generation = job.row.generation + 1;
         let token = LiveToken::new(&obtained.access_token, generation, obtained.expires_at);
         let Some(token) = token.map(Arc::new) else {
-            return self.record_failure(job, Need::Now, Failure::UnusableToken).await;
+            return self
+                .record_failure(job, Need::Now, Failure::UnusableToken)
+                .await;
         };
         let now = self.0.clock.now();
         let used = job.slot.last_use() > job.row.obtained_at.map_or(0, |at| at.timestamp_millis());
@@ -246,7 +268,12 @@ impl Keeper {
         loop {
             let now = self.0.clock.now();
             let seen = job.row.generation;
-            match self.0.store.token_renewed(id, &self.0.owner, seen, renewed, state, now).await {
+            match self
+                .0
+                .store
+                .token_renewed(id, &self.0.owner, seen, renewed, state, now)
+                .await
+            {
                 Ok(stored) => return Ok(stored),
                 Err(error) if tokio::time::Instant::now() >= give_up => {
                     tracing::error!(account = %id, %error, "a renewed token could not be stored");
@@ -285,9 +312,15 @@ impl Keeper {
             blocked_key: failure.is_dead().then(|| blocked_key(job)),
             renew_at: next,
         };
-        let change = StateChange { state, reason: failure.reason() };
+        let change = StateChange {
+            state,
+            reason: failure.reason(),
+        };
         let seen = job.row.generation;
-        self.0.store.token_failed(id, &self.0.owner, seen, &failed, &change, now).await?;
+        self.0
+            .store
+            .token_failed(id, &self.0.owner, seen, &failed, &change, now)
+            .await?;
         metrics::counter!("tieline_renewals_total", "outcome" => failure.state().as_str())
             .increment(1);
         tracing::warn!(account = %id, code = failure.code(), state = %state, "a renewal failed");
@@ -327,14 +360,28 @@ impl Keeper {
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
         let id = job.account.id;
-        if !self.0.store.token_lease(id, &self.0.owner, now + LEASE, now).await? {
+        if !self
+            .0
+            .store
+            .token_lease(id, &self.0.owner, now + LEASE, now)
+            .await?
+        {
             return Ok(());
         }
-        let failed = FailedRenewal { blocked_key: Some(blocked_key(job)), renew_at: None };
+        let failed = FailedRenewal {
+            blocked_key: Some(blocked_key(job)),
+            renew_at: None,
+        };
         let state = state_of_code(&reason.code);
-        let change = StateChange { state, reason: reason.clone() };
+        let change = StateChange {
+            state,
+            reason: reason.clone(),
+        };
         let seen = job.row.generation;
-        self.0.store.token_failed(id, &self.0.owner, seen, &failed, &change, now).await?;
+        self.0
+            .store
+            .token_failed(id, &self.0.owner, seen, &failed, &change, now)
+            .await?;
         Ok(())
     }
 
@@ -346,12 +393,7 @@ impl Keeper {
     }
 
     /// The old token while it is valid, unless a new one is insisted on.
-    fn old_or(
-        &self,
-        slot: &Slot,
-        need: Need,
-        refused: Refused,
-    ) -> Result<Arc<LiveToken>, Refused> {
+    fn old_or(&self, slot: &Slot, need: Need, refused: Refused) -> Result<Arc<LiveToken>, Refused> {
         match (need, slot.valid(self.0.clock.now())) {
             (Need::Fresh, Some(token)) => Ok(token),
             _ => Err(refused),
@@ -366,14 +408,17 @@ fn blocked_key(job: &Job<'_>) -> String {
 }
 
 fn stored_token(row: &TokenRow) -> Option<LiveToken> {
-    LiveToken::new(row.access_token.as_ref()?, row.generation, row.access_expires_at?)
+    LiveToken::new(
+        row.access_token.as_ref()?,
+        row.generation,
+        row.access_expires_at?,
+    )
 }
 
 /// The refusal that the account's history tells of.
 fn remembered(account: &Account) -> Refused {
     let code = stable(&account.connection.reason.code);
-    let none: [(&str, String); 0] = [];
-    let cause = crate::help::explain(code, &none, Language::English).cause;
+    let cause = crate::help::explain_plain(code, Language::English).cause;
     let detail = format!("The account '{}' has no valid token. {cause}", account.name);
     let who = match account.connection.state {
         ConnectionState::NeedsConsent | ConnectionState::NotConnected => Who::Entra,
@@ -384,8 +429,12 @@ fn remembered(account: &Account) -> Refused {
 
 /// The codes that a dead credential can have, as static texts.
 fn stable(code: &str) -> &'static str {
-    const LOCAL: [&str; 4] =
-        ["no-consent-yet", "consent-for-other-client", "settings-incomplete", "consent-lost"];
+    const LOCAL: [&str; 4] = [
+        "no-consent-yet",
+        "consent-for-other-client",
+        "settings-incomplete",
+        "consent-lost",
+    ];
     LOCAL
         .into_iter()
         .find(|known| *known == code)

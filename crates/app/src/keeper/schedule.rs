@@ -25,11 +25,7 @@ const BATCH: i64 = 256;
 const CONCURRENCY: usize = 16;
 
 /// When to renew a token: ahead of its expiry where the account is in use, otherwise daily.
-pub(super) fn renew_at(
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    used: bool,
-) -> DateTime<Utc> {
+pub(super) fn renew_at(now: DateTime<Utc>, expires_at: DateTime<Utc>, used: bool) -> DateTime<Utc> {
     if !used {
         return now + KEEP_ALIVE - spread(KEEP_ALIVE / 6);
     }
@@ -52,24 +48,39 @@ pub(super) fn retry_at(
     let asked = asked
         .and_then(|pause| TimeDelta::from_std(pause).ok())
         .map_or(TimeDelta::zero(), |pause| pause.min(TimeDelta::hours(1)));
-    now + if asked > jittered { asked + spread(pause / 2) } else { jittered }
+    now + if asked > jittered {
+        asked + spread(pause / 2)
+    } else {
+        jittered
+    }
 }
 
 /// A random share of a span, so that accounts made together are not renewed together.
 fn spread(span: TimeDelta) -> TimeDelta {
     let ms = span.num_milliseconds().max(0);
     // Fifty-three bits of a random 64, as a fraction: no modulo bias worth speaking of.
-    #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more than 53 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction needs no more than 53 bits"
+    )]
     let fraction = (uuid_bits() >> 11) as f64 / (1_u64 << 53) as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "the product is below the span")]
-    #[expect(clippy::cast_precision_loss, reason = "a span in milliseconds is below 2^53")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the product is below the span"
+    )]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a span in milliseconds is below 2^53"
+    )]
     TimeDelta::milliseconds((ms as f64 * fraction) as i64)
 }
 
 fn uuid_bits() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // Each `RandomState` is keyed afresh; jitter needs to be spread, not secret.
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }
 
 impl Keeper {
@@ -116,7 +127,10 @@ mod tests {
             let lead = LEAD.min(TimeDelta::minutes(minutes) / 2);
             for _ in 0..100 {
                 let when = renew_at(now, end, true);
-                assert!(when >= end - lead && when <= end - lead * 3 / 4, "{minutes}: {when}");
+                assert!(
+                    when >= end - lead && when <= end - lead * 3 / 4,
+                    "{minutes}: {when}"
+                );
             }
         }
     }

@@ -83,6 +83,14 @@ impl Slot {
         self.live.store(None);
     }
 
+    /// Whether what is held is older than a generation that was stored.
+    pub(super) fn is_behind(&self, generation: i64) -> bool {
+        self.live
+            .load()
+            .as_ref()
+            .is_none_or(|token| token.generation() < generation)
+    }
+
     pub(super) fn note_use(&self, ms: i64) {
         self.used.fetch_max(ms, Ordering::Relaxed);
     }

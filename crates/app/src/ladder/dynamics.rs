@@ -87,7 +87,10 @@ impl Climb<'_> {
         let mut evidence = evidence_of(error);
         evidence.host = Some(host.clone());
         let privilege = error.missing_privilege().unwrap_or_default().to_owned();
-        found.with("host", host).with("privilege", privilege).evidence(evidence)
+        found
+            .with("host", host)
+            .with("privilege", privilege)
+            .evidence(evidence)
     }
 }
 
@@ -115,11 +118,13 @@ fn evidence_of(error: &ApiError) -> Evidence {
             trace_id: refusal.request_id.clone(),
             ..Evidence::default()
         },
-        ApiError::Unintelligible { status } => {
-            Evidence { status: Some(*status), ..Evidence::default() }
-        }
-        ApiError::Transport(fault) => {
-            Evidence { message: Some(fault.to_string()), ..Evidence::default() }
-        }
+        ApiError::Unintelligible { status } => Evidence {
+            status: Some(*status),
+            ..Evidence::default()
+        },
+        ApiError::Transport(fault) => Evidence {
+            message: Some(fault.to_string()),
+            ..Evidence::default()
+        },
     }
 }

@@ -73,13 +73,21 @@ impl Climb<'_> {
 
 /// The token service and the organization, each once.
 fn hosts(luggage: &Luggage) -> Vec<Host> {
-    let Some(settings) = &luggage.settings else { return Vec::new() };
-    let token = settings.endpoints.as_ref().map(|endpoints| endpoints.token());
+    let Some(settings) = &luggage.settings else {
+        return Vec::new();
+    };
+    let token = settings
+        .endpoints
+        .as_ref()
+        .map(|endpoints| endpoints.token());
     let api = settings.api.as_ref().map(|api| api.url());
     let mut hosts: Vec<Host> = Vec::new();
     for url in [token, api].into_iter().flatten() {
         let host = host_of(url);
-        if !hosts.iter().any(|known| known.name == host.name && known.port == host.port) {
+        if !hosts
+            .iter()
+            .any(|known| known.name == host.name && known.port == host.port)
+        {
             hosts.push(host);
         }
     }
@@ -90,7 +98,10 @@ fn host_of(url: &Url) -> Host {
     let name = url.host_str().unwrap_or_default();
     Host {
         // An IPv6 address stands in brackets in a URL and nowhere else.
-        name: name.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        name: name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned(),
         port: url.port_or_known_default().unwrap_or(443),
         https: url.scheme() == "https",
     }
@@ -111,15 +122,19 @@ fn refused(host: &Host, error: &OutboundError) -> Found {
         }
         other => other.to_string(),
     };
-    Found::failed(code).with("host", host.name.clone()).evidence(Evidence {
-        host: Some(host.name.clone()),
-        message: Some(message),
-        ..Evidence::default()
-    })
+    Found::failed(code)
+        .with("host", host.name.clone())
+        .evidence(Evidence {
+            host: Some(host.name.clone()),
+            message: Some(message),
+            ..Evidence::default()
+        })
 }
 
 fn handshake_failed(host: &str, error: &io::Error) -> Found {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsError>());
     let code = match tls {
         Some(TlsError::InvalidCertificate(certificate)) => certificate_code(certificate),
         Some(TlsError::InvalidMessage(_)) => "tls-not-spoken",

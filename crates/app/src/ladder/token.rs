@@ -40,7 +40,13 @@ impl Climb<'_> {
     pub(super) async fn token(&self, luggage: &mut Luggage) -> Found {
         let result = match self.unchanged() {
             // What is tested is what the keeper uses: its own renewal is the test.
-            Some(account) => self.app.0.keeper.renew_now(account).await.map_err(found_of_refusal),
+            Some(account) => self
+                .app
+                .0
+                .keeper
+                .renew_now(account)
+                .await
+                .map_err(found_of_refusal),
             None => self.obtain_changed(luggage).await,
         };
         let host = luggage
@@ -80,7 +86,11 @@ impl Climb<'_> {
     }
 
     fn judge_claims(&self, claims: &Claims, settings: &Settings) -> Found {
-        let origin = settings.api.as_ref().map(|api| api.origin()).unwrap_or_default();
+        let origin = settings
+            .api
+            .as_ref()
+            .map(|api| api.origin())
+            .unwrap_or_default();
         let meant = |audience: &String| same_resource(audience, &origin);
         if !claims.aud.is_empty() && !claims.aud.iter().any(meant) {
             return Found::failed("audience-differs")
@@ -96,7 +106,10 @@ impl Climb<'_> {
         {
             return Found::warning("application-differs").with("application", appid.clone());
         }
-        let tenant = settings.endpoints.as_ref().and_then(|endpoints| endpoints.tenant());
+        let tenant = settings
+            .endpoints
+            .as_ref()
+            .and_then(|endpoints| endpoints.tenant());
         if let (Some(tenant), Some(tid)) = (tenant, &claims.tid)
             && is_guid(tenant)
             && !tenant.eq_ignore_ascii_case(tid)
@@ -104,7 +117,9 @@ impl Climb<'_> {
             return Found::warning("tenant-differs").with("tenant", tid.clone());
         }
         let delegated = settings.grant == GrantType::AuthorizationCode;
-        if delegated && !claims.scp.is_empty() && !claims.scp.iter().any(|s| s == "user_impersonation")
+        if delegated
+            && !claims.scp.is_empty()
+            && !claims.scp.iter().any(|s| s == "user_impersonation")
         {
             return Found::warning("scope-missing").with("scope", claims.scp.join(" "));
         }
@@ -134,7 +149,10 @@ impl Climb<'_> {
     }
 
     async fn obtain_changed(&self, luggage: &Luggage) -> Result<Arc<LiveToken>, Found> {
-        let settings = luggage.settings.clone().ok_or_else(|| Found::failed("settings-incomplete"))?;
+        let settings = luggage
+            .settings
+            .clone()
+            .ok_or_else(|| Found::failed("settings-incomplete"))?;
         let credentials = self.credentials(&settings).await.map_err(|error| {
             tracing::error!(%error, "the credentials of a test cannot be read");
             Found::failed("database-unavailable")
@@ -151,9 +169,7 @@ impl Climb<'_> {
         });
         match asking.await {
             Ok(Ok(token)) => Ok(Arc::new(token)),
-            Ok(Err(failure)) => {
-                Err(Found::failed(failure.code()).evidence(failure.evidence()))
-            }
+            Ok(Err(failure)) => Err(Found::failed(failure.code()).evidence(failure.evidence())),
             Err(_) => Err(Found::failed("renewal-ended")),
         }
     }
@@ -177,7 +193,11 @@ impl Climb<'_> {
         };
         if let Some(token) = &ground.form.refresh_token {
             let refresh_token = Some(token.clone());
-            return Ok(Credentials { secret, refresh_token, ..none(Origin::Request) });
+            return Ok(Credentials {
+                secret,
+                refresh_token,
+                ..none(Origin::Request)
+            });
         }
         if let Some(draft) = &ground.draft
             && let Some(tokens) = store.draft_tokens(draft.id).await?
@@ -190,13 +210,22 @@ impl Climb<'_> {
             });
         }
         let Some(account) = &ground.account else {
-            return Ok(Credentials { secret, ..none(Origin::Draft) });
+            return Ok(Credentials {
+                secret,
+                ..none(Origin::Draft)
+            });
         };
         let row = store.token(account.id).await?;
-        let token_url = settings.endpoints.as_ref().map(|e| e.token().as_str()).unwrap_or_default();
+        let token_url = settings
+            .endpoints
+            .as_ref()
+            .map(|e| e.token().as_str())
+            .unwrap_or_default();
         let key = client_key(token_url, &settings.client_id);
-        let same_client =
-            row.as_ref().and_then(|row| row.client_key.as_deref()).is_none_or(|known| known == key);
+        let same_client = row
+            .as_ref()
+            .and_then(|row| row.client_key.as_deref())
+            .is_none_or(|known| known == key);
         let row = row.filter(|_| same_client);
         Ok(Credentials {
             secret,
@@ -260,8 +289,10 @@ async fn keep_rotated(
         (Origin::Draft, Some(draft), _) => app.store().draft_set_tokens(draft, tokens, now).await,
         (Origin::Account, _, Some(account)) => {
             let renew_at = Some(now + (obtained.expires_at - now) / 2);
-            let kept =
-                app.store().token_replace(account, tokens, renew_at, &Actor::System, now).await;
+            let kept = app
+                .store()
+                .token_replace(account, tokens, renew_at, &Actor::System, now)
+                .await;
             app.account_changed(account);
             kept
         }
@@ -279,7 +310,9 @@ fn found_of_refusal(refused: Refused) -> Found {
 
 /// Entra writes the audience with or without a slash at the end.
 fn same_resource(audience: &str, origin: &str) -> bool {
-    audience.trim_end_matches('/').eq_ignore_ascii_case(origin.trim_end_matches('/'))
+    audience
+        .trim_end_matches('/')
+        .eq_ignore_ascii_case(origin.trim_end_matches('/'))
 }
 
 #[cfg(test)]

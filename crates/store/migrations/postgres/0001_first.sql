@@ -1,4 +1,4 @@
--- Times are milliseconds since 1970, UTC. Columns of type BYTEA with a secret hold sealed bytes.
+-- Times are milliseconds since 1970, UTC. What is sorted is sorted as SQLite does, by bytes. Columns of type BYTEA with a secret hold sealed bytes.
 
 CREATE TABLE workspace (
     id TEXT NOT NULL PRIMARY KEY,
@@ -7,7 +7,7 @@ CREATE TABLE workspace (
 
 CREATE TABLE app_user (
     id TEXT NOT NULL PRIMARY KEY,
-    email TEXT NOT NULL,
+    email TEXT COLLATE "C" NOT NULL,
     password_hash TEXT NOT NULL,
     role TEXT NOT NULL,
     language TEXT,
@@ -22,7 +22,7 @@ CREATE TABLE session (
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_by_user ON session (user_id);
 CREATE INDEX session_expiry ON session (expires_at);
 
 CREATE TABLE account (
@@ -30,7 +30,7 @@ CREATE TABLE account (
     workspace_id TEXT NOT NULL REFERENCES workspace (id),
     type TEXT NOT NULL,
     name TEXT NOT NULL,
-    name_key TEXT NOT NULL,
+    name_key TEXT COLLATE "C" NOT NULL,
     is_default BOOLEAN NOT NULL,
     authorization_url TEXT NOT NULL,
     token_url TEXT NOT NULL,
@@ -77,8 +77,10 @@ CREATE TABLE account_token (
 );
 CREATE INDEX account_token_due ON account_token (renew_at) WHERE renew_at IS NOT NULL;
 
+-- Many things happen in one millisecond; `seq` keeps them in order.
 CREATE TABLE account_event (
-    id TEXT NOT NULL PRIMARY KEY,
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     at BIGINT NOT NULL,
     from_state TEXT,
@@ -86,7 +88,7 @@ CREATE TABLE account_event (
     reason_code TEXT NOT NULL,
     reason_detail TEXT NOT NULL
 );
-CREATE INDEX account_event_account ON account_event (account_id, at);
+CREATE INDEX account_event_account ON account_event (account_id, seq);
 
 CREATE TABLE draft (
     id TEXT NOT NULL PRIMARY KEY,
@@ -129,7 +131,7 @@ CREATE TABLE consumer (
     id TEXT NOT NULL PRIMARY KEY,
     workspace_id TEXT NOT NULL REFERENCES workspace (id),
     name TEXT NOT NULL,
-    name_key TEXT NOT NULL,
+    name_key TEXT COLLATE "C" NOT NULL,
     grants TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT consumer_name UNIQUE (workspace_id, name_key)
@@ -155,7 +157,8 @@ CREATE TABLE consumer_use (
 );
 
 CREATE TABLE audit_event (
-    id TEXT NOT NULL PRIMARY KEY,
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     operation TEXT NOT NULL,
@@ -174,5 +177,12 @@ CREATE TABLE change (
     generation BIGINT NOT NULL
 );
 CREATE INDEX change_at ON change (at);
+
+-- One row per master key that ever sealed something here. A server whose keys open none of them
+-- has the wrong key file and must not seal more.
+CREATE TABLE master_key (
+    key_id TEXT NOT NULL PRIMARY KEY,
+    proof BYTEA NOT NULL
+);
 
 INSERT INTO workspace (id, name) VALUES ('00000000000000000000000001', 'default');

@@ -22,7 +22,7 @@ CREATE TABLE session (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_by_user ON session (user_id);
 CREATE INDEX session_expiry ON session (expires_at);
 
 CREATE TABLE account (
@@ -77,8 +77,10 @@ CREATE TABLE account_token (
 ) STRICT;
 CREATE INDEX account_token_due ON account_token (renew_at) WHERE renew_at IS NOT NULL;
 
+-- Many things happen in one millisecond; `seq` keeps them in order.
 CREATE TABLE account_event (
-    id TEXT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
     account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     at INTEGER NOT NULL,
     from_state TEXT,
@@ -86,7 +88,7 @@ CREATE TABLE account_event (
     reason_code TEXT NOT NULL,
     reason_detail TEXT NOT NULL
 ) STRICT;
-CREATE INDEX account_event_account ON account_event (account_id, at);
+CREATE INDEX account_event_account ON account_event (account_id, seq);
 
 CREATE TABLE draft (
     id TEXT NOT NULL PRIMARY KEY,
@@ -155,7 +157,8 @@ CREATE TABLE consumer_use (
 ) STRICT;
 
 CREATE TABLE audit_event (
-    id TEXT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
     at INTEGER NOT NULL,
     actor TEXT NOT NULL,
     operation TEXT NOT NULL,
@@ -174,5 +177,12 @@ CREATE TABLE change (
     generation INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX change_at ON change (at);
+
+-- One row per master key that ever sealed something here. A server whose keys open none of them
+-- has the wrong key file and must not seal more.
+CREATE TABLE master_key (
+    key_id TEXT NOT NULL PRIMARY KEY,
+    proof BLOB NOT NULL
+) STRICT;
 
 INSERT INTO workspace (id, name) VALUES ('00000000000000000000000001', 'default');

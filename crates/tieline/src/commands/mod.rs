@@ -86,7 +86,6 @@ impl Command {
         match self {
             Command::Completions(_) => true,
             Command::Sandbox(args) => args.only_prints(),
-            Command::Key(key::Verb::Generate) => true,
             _ => false,
         }
     }
@@ -98,7 +97,6 @@ impl Command {
     pub(crate) fn run_bare(self) -> anyhow::Result<Exit> {
         match self {
             Command::Completions(args) => completions::run(&args),
-            Command::Key(key::Verb::Generate) => key::generate(),
             _ => sandbox::print_seed(),
         }
     }

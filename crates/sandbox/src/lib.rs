@@ -1,1 +1,212 @@
+//! Microsoft, locally: Entra ID and the Dataverse Web API over https, for demos, tests and
+//! rehearsals.
+//!
+//! It shares no code with the rest of Tieline: otherwise both sides could share one
+//! misunderstanding of the wire. What is deliberately absent: anything that only our own client
+//! would need.
 
+mod dataverse;
+mod entra;
+pub mod seed;
+mod serve;
+mod state;
+mod tls;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::dataverse::Organizations;
+use crate::entra::Directory;
+use crate::seed::Seed;
+use crate::state::State;
+
+/// Where the sandbox's present moment comes from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks a function.
+    pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What a sandbox is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// Address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where its certificate authority, tokens and rows are kept; none keeps them in memory, and
+    /// the authority's certificate in a temporary directory of its own.
+    pub data_dir: Option<PathBuf>,
+    /// Tenants, applications, users, organizations.
+    pub seed: Seed,
+    /// More names to answer to, besides `localhost`.
+    pub hosts: Vec<String>,
+    /// Where the present moment comes from.
+    pub clock: Clock,
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The seed contradicts itself.
+    #[error("the seed cannot be used: {0}")]
+    Seed(#[from] seed::SeedError),
+    /// The listener cannot be had.
+    #[error("{address} cannot be listened on: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Certificates could not be made or read.
+    #[error("the certificates cannot be used: {0}")]
+    Certificates(String),
+    /// The sandbox's own database failed.
+    #[error("the sandbox's database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// A file could not be written.
+    #[error("a file cannot be written: {0}")]
+    File(#[from] std::io::Error),
+}
+
+/// What every handler holds.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) directory: Directory,
+    pub(crate) organizations: Organizations,
+    pub(crate) state: State,
+    pub(crate) clock: Clock,
+    /// Host and port of the sandbox's own address.
+    pub(crate) authority: String,
+}
+
+/// A running sandbox. Dropping it ends it.
+#[derive(Debug)]
+pub struct Sandbox {
+    address: SocketAddr,
+    origin: String,
+    ca_file: PathBuf,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Sandbox {
+    /// Starts a sandbox; it answers when this returns.
+    ///
+    /// # Errors
+    /// When the seed contradicts itself, the address is taken, or a file cannot be written.
+    pub async fn start(options: Options) -> Result<Self, SandboxError> {
+        let Options {
+            listen,
+            data_dir,
+            seed,
+            hosts,
+            clock,
+        } = options;
+        seed.check()?;
+        let failed = |source| SandboxError::Listen {
+            address: listen,
+            source,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let authority = format!("localhost:{}", address.port());
+
+        let names = names(&seed, &hosts);
+        let certificates = tls::prepare(data_dir.as_deref(), &names, address.ip(), clock.now())?;
+        let state = State::open(data_dir.as_deref())?;
+        let organizations = Organizations::open(&seed, &state, &clock)?;
+        let directory = Directory::open(seed, &state, &clock)?;
+        let world = Arc::new(World {
+            directory,
+            organizations,
+            state,
+            clock,
+            authority: authority.clone(),
+        });
+
+        let stop = CancellationToken::new();
+        let router = serve::router(world);
+        let serving = serve::serve(router, listener, certificates.server, stop.clone());
+        let task = tokio::spawn(serving);
+        let origin = format!("https://{authority}");
+        Ok(Self {
+            address,
+            origin,
+            ca_file: certificates.ca_file,
+            stop,
+            task: Some(task),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as clients use it, such as `https://localhost:8430`: authority of every tenant,
+    /// and address of the first organization.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The certificate of its authority, PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
+
+    /// Ends it; answers in flight are finished.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            // A task that panicked has said so already.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Every name that the certificate must hold.
+fn names(seed: &Seed, hosts: &[String]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned()];
+    let of_seed = seed.tenants.iter().flat_map(|tenant| &tenant.organizations);
+    for name in hosts
+        .iter()
+        .chain(of_seed.flat_map(|organization| &organization.hosts))
+    {
+        let name = name.to_ascii_lowercase();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -42,6 +42,15 @@ pub enum StoreError {
         "the database was made by a newer version of Tieline; run that version, or restore a backup"
     )]
     Newer,
+    /// The master keys are those of another database.
+    #[error(
+        "the key file holds none of the master keys that seal this database ({known}); put the \
+         right master.keys in the data directory, or restore it from the backup"
+    )]
+    WrongKeys {
+        /// The ids of the keys that do.
+        known: String,
+    },
     /// The migrations failed.
     #[error("the migrations failed: {0}")]
     Migration(#[source] sqlx::migrate::MigrateError),
@@ -89,11 +98,16 @@ const NAMES: [(&str, &str); 3] = [
 ];
 
 fn violates_a_name(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error().filter(|e| e.is_unique_violation()) else {
+    let Some(error) = error
+        .as_database_error()
+        .filter(|e| e.is_unique_violation())
+    else {
         return false;
     };
-    NAMES.iter().any(|(constraint, columns)| match error.constraint() {
-        Some(name) => name == *constraint,
-        None => error.message().ends_with(columns),
-    })
+    NAMES
+        .iter()
+        .any(|(constraint, columns)| match error.constraint() {
+            Some(name) => name == *constraint,
+            None => error.message().ends_with(columns),
+        })
 }

@@ -12,6 +12,7 @@ mod consumer;
 mod database;
 mod draft;
 mod error;
+mod master_key;
 mod session;
 mod token;
 mod user;

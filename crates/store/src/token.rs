@@ -254,7 +254,11 @@ impl Store {
             consent: None,
         };
         // Without a new one nobody tells which of the two has worked, so both are kept.
-        let previous = if renewed.refresh_token.is_some() { old } else { older };
+        let previous = if renewed.refresh_token.is_some() {
+            old
+        } else {
+            older
+        };
         let sealed = SealedTokens::seal(self, id, seen + 1, Some(&tokens), previous.as_ref());
         let sql = "UPDATE account_token SET generation = generation + 1, refresh_token = $4, \
             previous_refresh_token = $5, access_token = $6, access_expires_at = $7, \
@@ -442,7 +446,10 @@ impl SealedTokens {
             previous: seal("previous_refresh_token", previous),
             access_token: seal("access_token", tokens.access_token.as_ref()),
             access_expires_at: tokens.access_expires_at.map(ms),
-            scope: tokens.scope.as_deref().map(|scope| text(scope).into_owned()),
+            scope: tokens
+                .scope
+                .as_deref()
+                .map(|scope| text(scope).into_owned()),
             client_key: Some(tokens.client_key.clone()),
         }
     }

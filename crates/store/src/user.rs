@@ -116,7 +116,11 @@ impl Store {
             sqlx::query(sql).bind(id.to_string()).bind(language.tag()).execute(&mut *tx).await?
                 .rows_affected()
         });
-        if done == 1 { Ok(()) } else { Err(StoreError::NotFound) }
+        if done == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::NotFound)
+        }
     }
 
     /// Sets a user's password and ends their sessions.

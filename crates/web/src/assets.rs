@@ -86,9 +86,16 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_of_another_host() {
-        for asset in ASSETS.iter().filter(|asset| asset.kind.starts_with("text/css")) {
+        for asset in ASSETS
+            .iter()
+            .filter(|asset| asset.kind.starts_with("text/css"))
+        {
             let text = String::from_utf8_lossy(asset.bytes);
-            assert!(!text.contains("url(http") && !text.contains("@import"), "{}", asset.name);
+            assert!(
+                !text.contains("url(http") && !text.contains("@import"),
+                "{}",
+                asset.name
+            );
         }
     }
 }

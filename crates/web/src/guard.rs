@@ -29,7 +29,9 @@ pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
         HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
     );
     // Pages show the state of connections; none may come from a cache after a sign-out.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -38,22 +40,36 @@ pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
 /// Browsers say where a request comes from (`Sec-Fetch-Site`, and `Origin` before that); programs
 /// that are no browsers send neither and hold no cookie by accident.
 pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if safe || comes_from_here(request.headers()) {
         return next.run(request).await;
     }
-    (StatusCode::FORBIDDEN, "this request comes from another site and was refused\n")
+    (
+        StatusCode::FORBIDDEN,
+        "this request comes from another site and was refused\n",
+    )
         .into_response()
 }
 
 fn comes_from_here(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     if let Some(site) = text("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
-    let Some(origin) = text("origin") else { return true };
+    let Some(origin) = text("origin") else {
+        return true;
+    };
     let host = text("host").unwrap_or_default();
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -61,19 +77,43 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| {
-            (name.parse().expect("a name"), HeaderValue::from_static(value))
-        }).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse().expect("a name"),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn other_sites_are_told_by_what_browsers_say() {
-        assert!(comes_from_here(&headers(&[("sec-fetch-site", "same-origin")])));
-        assert!(!comes_from_here(&headers(&[("sec-fetch-site", "cross-site")])));
-        assert!(!comes_from_here(&headers(&[("sec-fetch-site", "same-site")])));
-        assert!(comes_from_here(&headers(&[("origin", "http://localhost:8420"), ("host", "localhost:8420")])));
-        assert!(!comes_from_here(&headers(&[("origin", "http://evil.example"), ("host", "localhost:8420")])));
-        assert!(!comes_from_here(&headers(&[("origin", "null"), ("host", "localhost:8420")])));
+        assert!(comes_from_here(&headers(&[(
+            "sec-fetch-site",
+            "same-origin"
+        )])));
+        assert!(!comes_from_here(&headers(&[(
+            "sec-fetch-site",
+            "cross-site"
+        )])));
+        assert!(!comes_from_here(&headers(&[(
+            "sec-fetch-site",
+            "same-site"
+        )])));
+        assert!(comes_from_here(&headers(&[
+            ("origin", "http://localhost:8420"),
+            ("host", "localhost:8420")
+        ])));
+        assert!(!comes_from_here(&headers(&[
+            ("origin", "http://evil.example"),
+            ("host", "localhost:8420")
+        ])));
+        assert!(!comes_from_here(&headers(&[
+            ("origin", "null"),
+            ("host", "localhost:8420")
+        ])));
         assert!(comes_from_here(&headers(&[])));
     }
 }

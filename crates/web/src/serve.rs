@@ -87,11 +87,8 @@ fn greet(
     });
 }
 
-async fn talk<S>(
-    stream: S,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
+async fn talk<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
@@ -99,8 +96,13 @@ async fn talk<S>(
         async move { Ok::<_, Infallible>(answer(router, request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
     // A client that hangs up is no event.
     let _ = watcher.watch(connection).await;
 }

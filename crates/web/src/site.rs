@@ -44,7 +44,10 @@ pub(crate) struct Site {
 
 /// Every route.
 pub fn router(app: App, settings: WebSettings) -> Router {
-    let site = Site { app, settings: Arc::new(settings) };
+    let site = Site {
+        app,
+        settings: Arc::new(settings),
+    };
     Router::new()
         .merge(console::routes())
         .nest("/api", api::routes())
@@ -71,7 +74,11 @@ async fn readyz(State(site): State<Site>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer\n",
+            )
+                .into_response()
         }
     }
 }

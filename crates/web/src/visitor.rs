@@ -38,7 +38,10 @@ pub(crate) struct Guest {
 impl Visitor {
     /// Who acts, for the audit log.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::User { id: self.user.id, email: self.user.email.as_str().to_owned() }
+        Actor::User {
+            id: self.user.id,
+            email: self.user.email.as_str().to_owned(),
+        }
     }
 
     /// Whether the user's role includes a right.
@@ -48,7 +51,11 @@ impl Visitor {
 
     /// Refuses what the user's role does not include.
     pub(crate) fn require(&self, right: Right) -> Result<(), AppError> {
-        if self.may(right) { Ok(()) } else { Err(AppError::Forbidden) }
+        if self.may(right) {
+            Ok(())
+        } else {
+            Err(AppError::Forbidden)
+        }
     }
 }
 
@@ -56,7 +63,9 @@ impl FromRequestParts<Site> for Guest {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _site: &Site) -> Result<Self, Infallible> {
-        Ok(Self { words: Words(chosen_language(&parts.headers, None)) })
+        Ok(Self {
+            words: Words(chosen_language(&parts.headers, None)),
+        })
     }
 }
 
@@ -64,36 +73,51 @@ impl FromRequestParts<Site> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
-        let words = Words(chosen_language(&parts.headers, None));
-        let here = here(parts);
-        let session = session_token(&parts.headers);
-        let user = match &session {
-            Some(session) => site.app.session_user(session).await,
-            None => Ok(None),
-        };
-        match (user, session) {
-            (Ok(Some(user)), Some(session)) => {
-                let words = Words(chosen_language(&parts.headers, user.language));
-                Ok(Self { user, session, words, here })
+        match signed_in(parts, site).await {
+            Ok(Some(visitor)) => Ok(visitor),
+            Ok(None) => Err(Redirect::to(&sign_in_address(parts, &here(parts))).into_response()),
+            Err(error) => {
+                let words = Words(chosen_language(&parts.headers, None));
+                Err(Trouble::new(error, words).into_response())
             }
-            (Err(error), _) => Err(Trouble::new(error, words).into_response()),
-            _ => Err(Redirect::to(&sign_in_address(parts, &here)).into_response()),
         }
     }
+}
+
+/// Whom the request's session belongs to; none without a session, or when it has ended.
+pub(crate) async fn signed_in(parts: &Parts, site: &Site) -> Result<Option<Visitor>, AppError> {
+    let Some(session) = session_token(&parts.headers) else {
+        return Ok(None);
+    };
+    let user = site.app.session_user(&session).await?;
+    Ok(user.map(|user| {
+        let words = Words(chosen_language(&parts.headers, user.language));
+        Visitor {
+            user,
+            session,
+            words,
+            here: here(parts),
+        }
+    }))
 }
 
 /// The session's token, where the request brings one.
 pub(crate) fn session_token(headers: &HeaderMap) -> Option<SecretString> {
     let jar = CookieJar::from_headers(headers);
-    jar.get(SESSION).map(|cookie| SecretString::from(cookie.value().to_owned()))
+    jar.get(SESSION)
+        .map(|cookie| SecretString::from(cookie.value().to_owned()))
 }
 
 /// What people chose goes before what their browser says.
 pub(crate) fn chosen_language(headers: &HeaderMap, of_user: Option<Language>) -> Language {
     let jar = CookieJar::from_headers(headers);
-    let cookie = jar.get(LANGUAGE).and_then(|cookie| Language::from_tag(cookie.value()));
+    let cookie = jar
+        .get(LANGUAGE)
+        .and_then(|cookie| Language::from_tag(cookie.value()));
     cookie.or(of_user).unwrap_or_else(|| {
-        let header = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let header = headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok());
         Language::negotiate(header.unwrap_or_default())
     })
 }
@@ -137,13 +161,21 @@ pub(crate) fn local_path(next: &str) -> &str {
 }
 
 fn here(parts: &Parts) -> String {
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-    uri.path_and_query().map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned())
+    let uri = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |original| &original.0);
+    uri.path_and_query()
+        .map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned())
 }
 
 fn sign_in_address(parts: &Parts, here: &str) -> String {
     // A form that was sent without a session leads back to the page, not to the sending.
-    let next = if parts.method == http::Method::GET { here } else { "/accounts" };
+    let next = if parts.method == http::Method::GET {
+        here
+    } else {
+        "/accounts"
+    };
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("next", next);
     format!("/sign-in?{}", query.finish())
@@ -156,7 +188,14 @@ mod tests {
     #[test]
     fn a_way_back_stays_on_this_site() {
         assert_eq!(local_path("/accounts/01H?q=x"), "/accounts/01H?q=x");
-        for wrong in ["https://evil.example/", "//evil.example", "/\\evil.example", "", "accounts", "/sign-in?next=/"] {
+        for wrong in [
+            "https://evil.example/",
+            "//evil.example",
+            "/\\evil.example",
+            "",
+            "accounts",
+            "/sign-in?next=/",
+        ] {
             assert_eq!(local_path(wrong), "/accounts", "{wrong}");
         }
     }

@@ -11,8 +11,12 @@ type Bundle = FluentBundle<FluentResource>;
 
 static ENGLISH: LazyLock<Bundle> =
     LazyLock::new(|| bundle(Language::English, include_str!("../locales/en/console.ftl")));
-static JAPANESE: LazyLock<Bundle> =
-    LazyLock::new(|| bundle(Language::Japanese, include_str!("../locales/ja/console.ftl")));
+static JAPANESE: LazyLock<Bundle> = LazyLock::new(|| {
+    bundle(
+        Language::Japanese,
+        include_str!("../locales/ja/console.ftl"),
+    )
+});
 
 /// A language to render in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +62,6 @@ impl Words {
         self.render(key, Some(&args))
     }
 
-    /// The text of a key that names two values.
-    pub(crate) fn with_two(&self, key: &str, a: (&str, &str), b: (&str, &str)) -> String {
-        let mut args = FluentArgs::new();
-        args.set(a.0.to_owned(), a.1.to_owned());
-        args.set(b.0.to_owned(), b.1.to_owned());
-        self.render(key, Some(&args))
-    }
-
     /// The text of a key that counts.
     pub(crate) fn count(&self, key: &str, count: &usize) -> String {
         let mut args = FluentArgs::new();
@@ -79,9 +75,13 @@ impl Words {
             Language::Japanese => &JAPANESE,
         };
         let pattern = bundle.get_message(key).and_then(|message| message.value());
-        let Some(pattern) = pattern else { return key.to_owned() };
+        let Some(pattern) = pattern else {
+            return key.to_owned();
+        };
         let mut errors = Vec::new();
-        bundle.format_pattern(pattern, args, &mut errors).into_owned()
+        bundle
+            .format_pattern(pattern, args, &mut errors)
+            .into_owned()
     }
 }
 
@@ -128,8 +128,10 @@ mod tests {
         for entry in templates.expect("templates") {
             let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
             for part in text.split("words.").skip(1) {
-                let Some((call, rest)) = part.split_once("(\"") else { continue };
-                if !matches!(call, "t" | "with" | "count" | "with_two") {
+                let Some((call, rest)) = part.split_once("(\"") else {
+                    continue;
+                };
+                if !matches!(call, "t" | "with" | "count") {
                     continue;
                 }
                 let key = rest.split('"').next().unwrap_or_default();
@@ -142,8 +144,18 @@ mod tests {
 
     #[test]
     fn counts_follow_the_language() {
-        assert_eq!(Words(Language::English).count("attention", &1), "1 account needs attention");
-        assert_eq!(Words(Language::English).count("attention", &2), "2 accounts need attention");
-        assert!(Words(Language::Japanese).count("attention", &2).starts_with("2 件"));
+        assert_eq!(
+            Words(Language::English).count("attention", &1),
+            "1 account needs attention"
+        );
+        assert_eq!(
+            Words(Language::English).count("attention", &2),
+            "2 accounts need attention"
+        );
+        assert!(
+            Words(Language::Japanese)
+                .count("attention", &2)
+                .starts_with("2 件")
+        );
     }
 }

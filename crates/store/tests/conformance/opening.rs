@@ -13,6 +13,7 @@ on_both!(
     servers_that_start_together_both_come_up,
     a_database_without_tables_is_refused_when_migrations_may_not_run,
     a_database_of_a_newer_version_is_refused,
+    a_key_file_of_another_database_is_refused,
 );
 
 async fn it_answers(db: &Database) {
@@ -59,6 +60,25 @@ async fn a_database_of_a_newer_version_is_refused(db: &Database) {
     }
 }
 
+async fn a_key_file_of_another_database_is_refused(db: &Database) {
+    let other = Store::open(&db.url, Arc::new(KeyRing::generate()), Migrations::Run).await;
+    let error = other.expect_err("other keys");
+    assert!(matches!(error, StoreError::WrongKeys { .. }), "{error:?}");
+
+    // A rotated ring still holds the old key, and its new one is known from then on.
+    let rotated = db.keys.rotate();
+    let newest = rotated.key_ids()[0].to_string();
+    Store::open(&db.url, Arc::new(rotated), Migrations::Run)
+        .await
+        .expect("a store");
+    let known = db
+        .number(&format!(
+            "SELECT COUNT(*) FROM master_key WHERE key_id = '{newest}'"
+        ))
+        .await;
+    assert_eq!(known, 1);
+}
+
 /// Takes every table away, as in a database that was just made.
 async fn empty(db: &Database) {
     for table in [
@@ -74,6 +94,7 @@ async fn empty(db: &Database) {
         "app_user",
         "audit_event",
         "change",
+        "master_key",
         "workspace",
         "_sqlx_migrations",
     ] {

@@ -105,14 +105,18 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn types(State(site): State<Site>, visitor: Visitor) -> Shown {
-    visitor.require(Right::Manage).map_err(|e| Trouble::new(e, visitor.words))?;
+    visitor
+        .require(Right::Manage)
+        .map_err(|e| Trouble::new(e, visitor.words))?;
     let mut page = accounts_page(&site, &visitor, "", None).await?;
     page.types = true;
     Ok(html(StatusCode::OK, &page))
 }
 
 pub(crate) async fn new(State(site): State<Site>, visitor: Visitor) -> Shown {
-    visitor.require(Right::Manage).map_err(|e| Trouble::new(e, visitor.words))?;
+    visitor
+        .require(Right::Manage)
+        .map_err(|e| Trouble::new(e, visitor.words))?;
     show_draft(&site, &visitor, None, Candour::Typed, None).await
 }
 
@@ -207,7 +211,11 @@ pub(crate) async fn delete_page(
     let id = account_id(&visitor, &id)?;
     manage(&visitor)?;
     let trouble = |error| Trouble::new(error, visitor.words);
-    let account = site.app.account_find(&id.to_string()).await.map_err(trouble)?;
+    let account = site
+        .app
+        .account_find(&id.to_string())
+        .await
+        .map_err(trouble)?;
     let used_by = site.app.account_used_by(id).await.map_err(trouble)?;
     let mut page = accounts_page(&site, &visitor, "", Some(id)).await?;
     page.deletion = Some(Deletion {
@@ -227,10 +235,19 @@ pub(crate) async fn delete(
     let id = account_id(&visitor, &id)?;
     manage(&visitor)?;
     let trouble = |error| Trouble::new(error, visitor.words);
-    let account = site.app.account_find(&id.to_string()).await.map_err(trouble)?;
-    site.app.account_delete(&visitor.actor(), id).await.map_err(trouble)?;
+    let account = site
+        .app
+        .account_find(&id.to_string())
+        .await
+        .map_err(trouble)?;
+    site.app
+        .account_delete(&visitor.actor(), id)
+        .await
+        .map_err(trouble)?;
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("deleted", &id.to_string()).append_pair("name", account.name.as_str());
+    query
+        .append_pair("deleted", &id.to_string())
+        .append_pair("name", account.name.as_str());
     Ok(Redirect::to(&format!("/accounts?{}", query.finish())).into_response())
 }
 
@@ -285,10 +302,19 @@ async fn keep(
     manage(visitor)?;
     let trouble = |error| Trouble::new(error, visitor.words);
     let is_default = match account {
-        Some(id) => site.app.account_find(&id.to_string()).await.map_err(trouble)?.is_default,
+        Some(id) => {
+            site.app
+                .account_find(&id.to_string())
+                .await
+                .map_err(trouble)?
+                .is_default
+        }
         None => false,
     };
-    site.app.draft_save(&visitor.user, account, form.form(is_default)).await.map_err(trouble)
+    site.app
+        .draft_save(&visitor.user, account, form.form(is_default))
+        .await
+        .map_err(trouble)
 }
 
 async fn apply(site: &Site, visitor: &Visitor, account: Option<AccountId>) -> Shown {
@@ -313,7 +339,10 @@ async fn run_test(
 ) -> Shown {
     let target = match (visitor.may(Right::Manage), account) {
         (false, Some(id)) => TestTarget::Account(id),
-        _ => TestTarget::Draft { user: visitor.user.id, account },
+        _ => TestTarget::Draft {
+            user: visitor.user.id,
+            account,
+        },
     };
     let started = site.app.test_start(target, visitor.words.language()).await;
     let test = started.map_err(|error| Trouble::new(error, visitor.words))?;
@@ -346,7 +375,10 @@ async fn propose(
             fill(&mut filled.authorization_url, &proposal.authorization_url);
             fill(&mut filled.token_url, &proposal.token_url);
             fill(&mut filled.api_url, &proposal.api_url);
-            site.app.draft_save(&visitor.user, account, filled).await.map_err(trouble)?;
+            site.app
+                .draft_save(&visitor.user, account, filled)
+                .await
+                .map_err(trouble)?;
             None
         }
         Err(error) => Some(TextView::error(error.explain(visitor.words.language()))),
@@ -371,8 +403,15 @@ async fn show_draft(
 ) -> Shown {
     let mut page = draft_page(site, visitor, account, candour).await?;
     page.notice = notice.map(|text| Notice { text, undo: None });
-    let wrong = page.pane.as_ref().is_some_and(|pane| pane.judged && pane.error_count > 0);
-    let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let wrong = page
+        .pane
+        .as_ref()
+        .is_some_and(|pane| pane.judged && pane.error_count > 0);
+    let status = if wrong {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
     Ok(html(status, &page))
 }
 
@@ -383,7 +422,11 @@ async fn draft_page(
     candour: Candour,
 ) -> Result<AccountsPage, Trouble> {
     let trouble = |error| Trouble::new(error, visitor.words);
-    let view = site.app.draft_open(&visitor.user, account).await.map_err(trouble)?;
+    let view = site
+        .app
+        .draft_open(&visitor.user, account)
+        .await
+        .map_err(trouble)?;
     let events = match account {
         Some(id) => site.app.account_events(id, EVENTS).await.map_err(trouble)?,
         None => Vec::new(),
@@ -422,7 +465,11 @@ async fn accounts_page(
         .collect();
     Ok(AccountsPage {
         page: Page::of(site, visitor, "/accounts").await,
-        list: List { query: query.to_owned(), total, rows },
+        list: List {
+            query: query.to_owned(),
+            total,
+            rows,
+        },
         pane: None,
         notice: None,
         types: false,
@@ -438,7 +485,12 @@ fn ladder_part(site: &Site, visitor: &Visitor, base: &str, test: &str) -> Respon
     match progress {
         Some((id, progress)) => {
             let ladder = LadderView::of(&progress, base, id, visitor.words);
-            let part = LadderPart { page: PartPage { words: visitor.words }, ladder };
+            let part = LadderPart {
+                page: PartPage {
+                    words: visitor.words,
+                },
+                ladder,
+            };
             html(StatusCode::OK, &part)
         }
         None => StatusCode::NOT_FOUND.into_response(),
@@ -446,14 +498,20 @@ fn ladder_part(site: &Site, visitor: &Visitor, base: &str, test: &str) -> Respon
 }
 
 fn manage(visitor: &Visitor) -> Result<(), Trouble> {
-    visitor.require(Right::Manage).map_err(|error| Trouble::new(error, visitor.words))
+    visitor
+        .require(Right::Manage)
+        .map_err(|error| Trouble::new(error, visitor.words))
 }
 
 pub(crate) fn address(account: Option<AccountId>) -> String {
-    account.map_or_else(|| "/accounts/new".to_owned(), |id| format!("/accounts/{id}"))
+    account.map_or_else(
+        || "/accounts/new".to_owned(),
+        |id| format!("/accounts/{id}"),
+    )
 }
 
 pub(crate) fn account_id(visitor: &Visitor, text: &str) -> Result<AccountId, Trouble> {
     let missing = || AppError::NotFound { what: "account" };
-    text.parse().map_err(|_| Trouble::new(missing(), visitor.words))
+    text.parse()
+        .map_err(|_| Trouble::new(missing(), visitor.words))
 }

@@ -51,7 +51,9 @@ async fn begin_for(
 ) -> Response {
     let words = visitor.words;
     // Another site must not begin a consent in somebody's name.
-    let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let cross_site = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "cross-site");
     if cross_site || !visitor.may(Right::Manage) {
         return Trouble::new(AppError::Forbidden, words).into_response();
     }
@@ -59,8 +61,15 @@ async fn begin_for(
         "organization" => ConsentPrompt::AdminConsent,
         _ => ConsentPrompt::SelectAccount,
     };
-    let target = ConsentTarget::Draft { user: visitor.user.id, account };
-    match site.app.consent_begin(target, Some(&visitor.session), prompt).await {
+    let target = ConsentTarget::Draft {
+        user: visitor.user.id,
+        account,
+    };
+    match site
+        .app
+        .consent_begin(target, Some(&visitor.session), prompt)
+        .await
+    {
         Ok(start) => Redirect::to(start.url.as_str()).into_response(),
         Err(error) => not_begun(&error, words, account),
     }
@@ -73,7 +82,12 @@ fn not_begun(error: &AppError, words: Words, account: Option<AccountId>) -> Resp
             .iter()
             .map(|finding| {
                 let text = finding.explain(words.language());
-                format!("{}: {} {}", words.t(finding.field.as_str()), text.cause, text.remedy)
+                format!(
+                    "{}: {} {}",
+                    words.t(finding.field.as_str()),
+                    text.cause,
+                    text.remedy
+                )
             })
             .collect(),
         other => {
@@ -90,8 +104,11 @@ fn not_begun(error: &AppError, words: Words, account: Option<AccountId>) -> Resp
 /// to another site (`form-action`), but a page may.
 pub(crate) fn leave(words: Words, account: Option<AccountId>, whom: &str) -> Response {
     let to = format!("{}/consent?for={whom}", address(account));
-    let mut page =
-        Plain::new(words, words.t("consent-title"), vec![words.t("consent-leave-lead")]);
+    let mut page = Plain::new(
+        words,
+        words.t("consent-title"),
+        vec![words.t("consent-leave-lead")],
+    );
     page.ok = true;
     page.link = Some((to.clone(), words.t("consent-leave")));
     page.forward = Some(to);
@@ -105,21 +122,37 @@ pub(crate) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     let session = session_token(&headers);
-    let end = site.app.consent_finish(uri.query().unwrap_or_default(), session.as_ref()).await;
+    let end = site
+        .app
+        .consent_finish(uri.query().unwrap_or_default(), session.as_ref())
+        .await;
     let of_user = language_of(&site, &headers).await;
     let words = Words(chosen_language(&headers, of_user));
     let text = end.explain(words.language());
-    let title = words.t(if end.ok { "consent-done" } else { "consent-not-done" });
+    let title = words.t(if end.ok {
+        "consent-done"
+    } else {
+        "consent-not-done"
+    });
     let mut page = Plain::new(words, title, vec![text.cause, text.remedy]);
     page.ok = end.ok;
     page.script = true;
     page.evidence = evidence_rows(&end.evidence, words);
     page.link = Some((address(end.account), words.t("consent-back")));
-    let status = if end.ok { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let status = if end.ok {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
     html(status, &page)
 }
 
 async fn language_of(site: &Site, headers: &HeaderMap) -> Option<Language> {
     let session = session_token(headers)?;
-    site.app.session_user(&session).await.ok().flatten()?.language
+    site.app
+        .session_user(&session)
+        .await
+        .ok()
+        .flatten()?
+        .language
 }

@@ -66,10 +66,16 @@ pub(crate) async fn add(
 ) -> Shown {
     manage(&visitor)?;
     let grant = match form.account.parse() {
-        Ok(account) => ConsumerGrant::Accounts { accounts: vec![account] },
+        Ok(account) => ConsumerGrant::Accounts {
+            accounts: vec![account],
+        },
         Err(_) => ConsumerGrant::AllAccounts,
     };
-    match site.app.consumer_add(&visitor.actor(), &form.name, grant).await {
+    match site
+        .app
+        .consumer_add(&visitor.actor(), &form.name, grant)
+        .await
+    {
         Ok((consumer, key)) => with_key(&site, &visitor, consumer.name, &key).await,
         Err(error) => {
             let mut page = consumers_page(&site, &visitor).await?;
@@ -102,7 +108,10 @@ pub(crate) async fn key_revoke(
     let trouble = |error| Trouble::new(error, visitor.words);
     let missing = |_| trouble(AppError::NotFound { what: "key" });
     let key = key.parse().map_err(missing)?;
-    site.app.consumer_key_revoke(&visitor.actor(), &id, key).await.map_err(trouble)?;
+    site.app
+        .consumer_key_revoke(&visitor.actor(), &id, key)
+        .await
+        .map_err(trouble)?;
     Ok(Redirect::to("/consumers").into_response())
 }
 
@@ -129,8 +138,14 @@ async fn consumers_page(site: &Site, visitor: &Visitor) -> Result<ConsumersPage,
     let accounts = site.app.account_list("").await.map_err(trouble)?;
     Ok(ConsumersPage {
         page: Page::of(site, visitor, "/consumers").await,
-        rows: consumers.iter().map(|c| row(c, &accounts, visitor.words)).collect(),
-        accounts: accounts.iter().map(|a| (a.id.to_string(), a.name.to_string())).collect(),
+        rows: consumers
+            .iter()
+            .map(|c| row(c, &accounts, visitor.words))
+            .collect(),
+        accounts: accounts
+            .iter()
+            .map(|a| (a.id.to_string(), a.name.to_string()))
+            .collect(),
         key: None,
         problem: None,
         typed: String::new(),
@@ -146,14 +161,22 @@ fn row(consumer: &Consumer, accounts: &[Account], words: Words) -> Row {
                 .filter(|account| granted.contains(&account.id))
                 .map(|account| account.name.to_string())
                 .collect();
-            if names.is_empty() { words.t("grant-none") } else { names.join(", ") }
+            if names.is_empty() {
+                words.t("grant-none")
+            } else {
+                names.join(", ")
+            }
         }
     };
     Row {
         id: consumer.id.to_string(),
         name: consumer.name.clone(),
         grant,
-        keys: consumer.keys.iter().map(|key| key_row(key, words)).collect(),
+        keys: consumer
+            .keys
+            .iter()
+            .map(|key| key_row(key, words))
+            .collect(),
     }
 }
 
@@ -171,5 +194,7 @@ fn key_row(key: &ApiKeyInfo, words: Words) -> KeyRow {
 }
 
 fn manage(visitor: &Visitor) -> Result<(), Trouble> {
-    visitor.require(Right::Manage).map_err(|error| Trouble::new(error, visitor.words))
+    visitor
+        .require(Right::Manage)
+        .map_err(|error| Trouble::new(error, visitor.words))
 }

@@ -9,7 +9,7 @@ mod sign_in;
 mod tables;
 mod view;
 
-pub(crate) use pages::{Trouble, not_found};
+pub(crate) use pages::{Trouble, not_found, status_of};
 
 use axum::Router;
 use axum::response::Redirect;
@@ -27,7 +27,10 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/language", post(sign_in::language))
         .route("/accounts", get(accounts::list))
         .route("/accounts/types", get(accounts::types))
-        .route("/accounts/new", get(accounts::new).post(accounts::new_submit))
+        .route(
+            "/accounts/new",
+            get(accounts::new).post(accounts::new_submit),
+        )
         .route("/accounts/new/draft", post(accounts::new_draft))
         .route("/accounts/new/consent", get(consent::begin_new))
         .route("/accounts/new/test/{test}", get(accounts::new_test))
@@ -36,12 +39,18 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/accounts/{id}/consent", get(consent::begin))
         .route("/accounts/{id}/test/{test}", get(accounts::test))
         .route("/accounts/{id}/default", post(accounts::make_default))
-        .route("/accounts/{id}/delete", get(accounts::delete_page).post(accounts::delete))
+        .route(
+            "/accounts/{id}/delete",
+            get(accounts::delete_page).post(accounts::delete),
+        )
         .route("/accounts/{id}/restore", post(accounts::restore))
         .route("/admin/msdynamicscallback.html", get(consent::callback))
         .route("/consumers", get(consumers::list).post(consumers::add))
         .route("/consumers/{id}/keys", post(consumers::key_add))
-        .route("/consumers/{id}/keys/{key}/revoke", post(consumers::key_revoke))
+        .route(
+            "/consumers/{id}/keys/{key}/revoke",
+            post(consumers::key_revoke),
+        )
         .route("/consumers/{id}/remove", post(consumers::remove))
         .route("/activity", get(tables::activity))
         .route("/audit", get(tables::audit))

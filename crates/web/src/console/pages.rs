@@ -88,7 +88,9 @@ impl IntoResponse for Trouble {
 pub(crate) fn status_of(error: &AppError) -> StatusCode {
     match error {
         AppError::NotFound { .. } => StatusCode::NOT_FOUND,
-        AppError::Invalid(findings) if findings.iter().any(|f| f.code.starts_with("name-taken")) => {
+        AppError::Invalid(findings)
+            if findings.iter().any(|f| f.code.starts_with("name-taken")) =>
+        {
             StatusCode::CONFLICT
         }
         AppError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -64,7 +64,11 @@ impl FieldView {
     pub(crate) fn described_by(&self) -> String {
         let hint = (!self.hint.is_empty()).then(|| format!("{}-hint", self.name));
         let findings = (!self.findings.is_empty()).then(|| format!("{}-findings", self.name));
-        [hint, findings].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        [hint, findings]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -164,8 +168,7 @@ impl Pane {
             draft_url: format!("{base}/draft"),
             consent_url: format!("{base}/consent?type=microsoft_dynamics_365"),
             action: base,
-            state: account
-                .map(|a| StateView::of(a.connection.state, a.connection.since, words)),
+            state: account.map(|a| StateView::of(a.connection.state, a.connection.since, words)),
             explanation: account.and_then(|account| reason_text(account, words)),
             judged: candour == Candour::Everything,
             error_count,
@@ -174,19 +177,27 @@ impl Pane {
             basic,
             refresh_open: !refresh.findings.is_empty(),
             refresh,
-            more_open: more.iter().any(|field| !field.findings.is_empty() || !field.value.is_empty())
+            more_open: more
+                .iter()
+                .any(|field| !field.findings.is_empty() || !field.value.is_empty())
                 || view.form.grant() == GrantType::ClientCredentials,
             more,
             client_credentials: view.form.grant() == GrantType::ClientCredentials,
             consent: view.consent.as_ref().map(|consent| ConsentView {
-                user: consent.user.clone().unwrap_or_else(|| words.t("consent-unknown")),
+                user: consent
+                    .user
+                    .clone()
+                    .unwrap_or_else(|| words.t("consent-unknown")),
                 at: time(consent.at),
                 organization: consent.organization.clone(),
                 is_draft: view.consent_is_draft,
             }),
             redirect_uri: site.app.redirect_uri(),
             gateway: account.map(|account| gateway_address(site, account)),
-            ladder: view.report.as_ref().map(|report| LadderView::finished(report, words)),
+            ladder: view
+                .report
+                .as_ref()
+                .map(|report| LadderView::finished(report, words)),
             saved: account.map(|account| SavedView::of(account, events, words)),
             pasted: String::new(),
             proposed: false,
@@ -232,8 +243,17 @@ impl LadderView {
         };
         Self {
             poll: None,
-            verdict: Some(VerdictView { class, mark, text: words.t(key), at: time(report.at) }),
-            rungs: report.rungs.iter().map(|rung| RungView::of(rung, words)).collect(),
+            verdict: Some(VerdictView {
+                class,
+                mark,
+                text: words.t(key),
+                at: time(report.at),
+            }),
+            rungs: report
+                .rungs
+                .iter()
+                .map(|rung| RungView::of(rung, words))
+                .collect(),
         }
     }
 
@@ -242,12 +262,23 @@ impl LadderView {
         if let Some(report) = &progress.report {
             return Self::finished(report, words);
         }
-        let mut rungs: Vec<RungView> =
-            progress.rungs.iter().map(|rung| RungView::of(rung, words)).collect();
+        let mut rungs: Vec<RungView> = progress
+            .rungs
+            .iter()
+            .map(|rung| RungView::of(rung, words))
+            .collect();
         for rung in Rung::ALL.iter().skip(rungs.len()) {
-            rungs.push(RungView::waiting(*rung, progress.running == Some(*rung), words));
+            rungs.push(RungView::waiting(
+                *rung,
+                progress.running == Some(*rung),
+                words,
+            ));
         }
-        Self { poll: Some(format!("{base}/test/{test}")), verdict: None, rungs }
+        Self {
+            poll: Some(format!("{base}/test/{test}")),
+            verdict: None,
+            rungs,
+        }
     }
 }
 
@@ -306,10 +337,17 @@ fn basic_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<Fie
     let text = |field: Field, kind: &'static str, hint: &str, value: &str| FieldView {
         kind,
         value: value.to_owned(),
-        hint: if hint.is_empty() { String::new() } else { words.t(hint) },
+        hint: if hint.is_empty() {
+            String::new()
+        } else {
+            words.t(hint)
+        },
         ..field_view(words, field, findings)
     };
-    let default_is = view.account.as_ref().is_some_and(|account| account.is_default);
+    let default_is = view
+        .account
+        .as_ref()
+        .is_some_and(|account| account.is_default);
     vec![
         text(Field::Name, "text", "", &form.name),
         FieldView {
@@ -317,10 +355,19 @@ fn basic_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<Fie
             checked: form.is_default,
             // The only way to have another default is to choose it there.
             locked: default_is,
-            hint: words.t(if default_is { "default-is" } else { "default-hint" }),
+            hint: words.t(if default_is {
+                "default-is"
+            } else {
+                "default-hint"
+            }),
             ..field_view(words, Field::DefaultAccount, findings)
         },
-        text(Field::AuthorizationUrl, "text", "url-hint", &form.authorization_url),
+        text(
+            Field::AuthorizationUrl,
+            "text",
+            "url-hint",
+            &form.authorization_url,
+        ),
         text(Field::TokenUrl, "text", "", &form.token_url),
         text(Field::ApiUrl, "text", "api-hint", &form.api_url),
         text(Field::ClientId, "text", "client-hint", &form.client_id),
@@ -364,10 +411,19 @@ fn field_view(words: Words, field: Field, findings: &[Finding]) -> FieldView {
         .filter(|finding| finding.field == field)
         .map(|finding| {
             let text = finding.explain(language);
-            if finding.is_error() { TextView::error(text) } else { TextView::warning(text) }
+            if finding.is_error() {
+                TextView::error(text)
+            } else {
+                TextView::warning(text)
+            }
         })
         .collect();
-    FieldView { name: field.as_str(), label: words.t(field.as_str()), findings, ..FieldView::default() }
+    FieldView {
+        name: field.as_str(),
+        label: words.t(field.as_str()),
+        findings,
+        ..FieldView::default()
+    }
 }
 
 fn secret_placeholder(words: Words, view: &DraftView) -> String {
@@ -393,7 +449,9 @@ fn secret_hint(words: Words, view: &DraftView) -> String {
 }
 
 fn stale_rows(rows: &[(Field, String)], words: Words) -> Vec<(String, String)> {
-    rows.iter().map(|(field, value)| (words.t(field.as_str()), value.clone())).collect()
+    rows.iter()
+        .map(|(field, value)| (words.t(field.as_str()), value.clone()))
+        .collect()
 }
 
 /// Why a connection is not well, and what to do.

@@ -63,7 +63,12 @@ pub(crate) struct Choice {
 
 pub(crate) async fn page(guest: Guest, Query(way): Query<Way>) -> Response {
     let next = local_path(&way.next).to_owned();
-    let page = SignInPage { words: guest.words, next, email: String::new(), problem: None };
+    let page = SignInPage {
+        words: guest.words,
+        next,
+        email: String::new(),
+        problem: None,
+    };
     html(StatusCode::OK, &page)
 }
 
@@ -80,7 +85,12 @@ pub(crate) async fn sign_in(
         }
         Err(error) => {
             let problem = Some(TextView::error(error.explain(guest.words.language())));
-            let page = SignInPage { words: guest.words, next, email: form.email, problem };
+            let page = SignInPage {
+                words: guest.words,
+                next,
+                email: form.email,
+                problem,
+            };
             html(status_of(&error), &page)
         }
     }
@@ -108,7 +118,11 @@ pub(crate) async fn language(
     {
         tracing::warn!(%error, "a language could not be kept");
     }
-    let next = if choice.next.starts_with("/sign-in") { "/sign-in" } else { local_path(&choice.next) };
+    let next = if choice.next.starts_with("/sign-in") {
+        "/sign-in"
+    } else {
+        local_path(&choice.next)
+    };
     let jar = CookieJar::new().add(language_cookie(language, &site.settings));
     (jar, Redirect::to(next)).into_response()
 }

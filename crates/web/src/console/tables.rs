@@ -50,23 +50,41 @@ pub(crate) async fn activity(State(site): State<Site>, visitor: Visitor) -> Show
     let accounts = site.app.account_list("").await.map_err(trouble)?;
     let mut events = Vec::new();
     for account in &accounts {
-        for event in site.app.account_events(account.id, 50).await.map_err(trouble)? {
+        for event in site
+            .app
+            .account_events(account.id, 50)
+            .await
+            .map_err(trouble)?
+        {
             events.push((account.name.to_string(), event));
         }
     }
     events.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
     events.truncate(SHOWN as usize);
-    let rows = events.iter().map(|(name, event)| event_row(name, event, words)).collect();
+    let rows = events
+        .iter()
+        .map(|(name, event)| event_row(name, event, words))
+        .collect();
     let heads = ["when", "item", "what"];
-    Ok(html(StatusCode::OK, &table(&site, &visitor, "activity", &heads, rows).await))
+    Ok(html(
+        StatusCode::OK,
+        &table(&site, &visitor, "activity", &heads, rows).await,
+    ))
 }
 
 pub(crate) async fn audit(State(site): State<Site>, visitor: Visitor) -> Shown {
     let words = visitor.words;
-    let events = site.app.audit_list(SHOWN).await.map_err(|e| Trouble::new(e, words))?;
+    let events = site
+        .app
+        .audit_list(SHOWN)
+        .await
+        .map_err(|e| Trouble::new(e, words))?;
     let rows = events.iter().map(|event| audit_row(event, words)).collect();
     let heads = ["when", "who", "what", "item"];
-    Ok(html(StatusCode::OK, &table(&site, &visitor, "audit", &heads, rows).await))
+    Ok(html(
+        StatusCode::OK,
+        &table(&site, &visitor, "audit", &heads, rows).await,
+    ))
 }
 
 pub(crate) async fn users(State(site): State<Site>, visitor: Visitor) -> Shown {
@@ -82,7 +100,11 @@ pub(crate) async fn user_add(
     let trouble = |error| Trouble::new(error, visitor.words);
     visitor.require(Right::Manage).map_err(trouble)?;
     let role = form.role.parse().unwrap_or(Role::Operator);
-    match site.app.user_add(&visitor.actor(), &form.email, &form.password, role).await {
+    match site
+        .app
+        .user_add(&visitor.actor(), &form.email, &form.password, role)
+        .await
+    {
         Ok(_) => Ok(Redirect::to("/users").into_response()),
         Err(error) => {
             let mut page = users_page(&site, &visitor).await?;
@@ -100,18 +122,29 @@ pub(crate) async fn settings(State(site): State<Site>, visitor: Visitor) -> Show
         vec![words.t("version"), escape(&site.settings.version)],
         vec![words.t("public-url"), link(site.app.public_url().as_str())],
         vec![words.t("redirect_uri"), link(&site.app.redirect_uri())],
-        vec![words.t("gateway-url"), link(site.app.gateway_url().as_str())],
+        vec![
+            words.t("gateway-url"),
+            link(site.app.gateway_url().as_str()),
+        ],
         vec![
             words.t("api-document"),
-            "<a href=\"/api/v1/openapi.json\" hx-boost=\"false\">/api/v1/openapi.json</a>".to_owned(),
+            "<a href=\"/api/v1/openapi.json\" hx-boost=\"false\">/api/v1/openapi.json</a>"
+                .to_owned(),
         ],
     ];
-    Ok(html(StatusCode::OK, &table(&site, &visitor, "settings", &["item", "what"], rows).await))
+    Ok(html(
+        StatusCode::OK,
+        &table(&site, &visitor, "settings", &["item", "what"], rows).await,
+    ))
 }
 
 async fn users_page(site: &Site, visitor: &Visitor) -> Result<TablePage, Trouble> {
     let words = visitor.words;
-    let users = site.app.user_list().await.map_err(|error| Trouble::new(error, words))?;
+    let users = site
+        .app
+        .user_list()
+        .await
+        .map_err(|error| Trouble::new(error, words))?;
     let rows = users
         .iter()
         .map(|user| {
@@ -159,7 +192,9 @@ fn event_row(name: &str, event: &AccountEvent, words: Words) -> Vec<String> {
     let shown = format!(
         "<span class=\"state {}\"><span aria-hidden=\"true\">{}</span> {}</span> \
          <span class=\"muted\">{text}</span>",
-        state.class, state.shape, escape(&state.word)
+        state.class,
+        state.shape,
+        escape(&state.word)
     );
     vec![time(event.at), escape(name), shown]
 }
@@ -167,11 +202,25 @@ fn event_row(name: &str, event: &AccountEvent, words: Words) -> Vec<String> {
 fn audit_row(event: &AuditEvent, words: Words) -> Vec<String> {
     let key = format!("op-{}", event.operation);
     let mut what = escape(&words.t(&key));
-    let changed = event.detail.get("changed").and_then(|value| value.as_array());
+    let changed = event
+        .detail
+        .get("changed")
+        .and_then(|value| value.as_array());
     if let Some(changed) = changed.filter(|changed| !changed.is_empty()) {
-        let names: Vec<String> =
-            changed.iter().filter_map(|name| name.as_str()).map(|name| words.t(name)).collect();
-        what.push_str(&format!(" <span class=\"muted\">({})</span>", escape(&names.join(", "))));
+        let names: Vec<String> = changed
+            .iter()
+            .filter_map(|name| name.as_str())
+            .map(|name| words.t(name))
+            .collect();
+        what.push_str(&format!(
+            " <span class=\"muted\">({})</span>",
+            escape(&names.join(", "))
+        ));
     }
-    vec![time(event.at), escape(&event.actor.to_string()), what, escape(&event.item_name)]
+    vec![
+        time(event.at),
+        escape(&event.actor.to_string()),
+        what,
+        escape(&event.item_name),
+    ]
 }

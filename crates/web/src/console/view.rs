@@ -41,10 +41,15 @@ impl Page {
     pub(crate) async fn of(site: &Site, visitor: &Visitor, section: &'static str) -> Self {
         let accounts = site.app.account_list("").await.unwrap_or_default();
         let unwell = |state| {
-            !matches!(state, ConnectionState::Connected | ConnectionState::NotConnected)
+            !matches!(
+                state,
+                ConnectionState::Connected | ConnectionState::NotConnected
+            )
         };
-        let attention =
-            accounts.iter().filter(|account| unwell(account.connection.state)).count();
+        let attention = accounts
+            .iter()
+            .filter(|account| unwell(account.connection.state))
+            .count();
         Self {
             words: visitor.words,
             user: visitor.user.email.as_str().to_owned(),
@@ -108,11 +113,19 @@ pub(crate) struct TextView {
 
 impl TextView {
     pub(crate) fn error(text: Explanation) -> Self {
-        Self { kind: "error", cause: text.cause, remedy: text.remedy }
+        Self {
+            kind: "error",
+            cause: text.cause,
+            remedy: text.remedy,
+        }
     }
 
     pub(crate) fn warning(text: Explanation) -> Self {
-        Self { kind: "warning", cause: text.cause, remedy: text.remedy }
+        Self {
+            kind: "warning",
+            cause: text.cause,
+            remedy: text.remedy,
+        }
     }
 }
 
@@ -161,6 +174,9 @@ mod tests {
 
     #[test]
     fn markup_is_escaped() {
-        assert_eq!(escape("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
+        assert_eq!(
+            escape("<a href='x'>&\"</a>"),
+            "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;"
+        );
     }
 }

@@ -1,0 +1,120 @@
+//! The listener, and which part of Microsoft a request is for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{World, dataverse, entra};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(5);
+/// Dataverse takes up to 128 MB in a request; nothing here needs more than a tenth of it.
+const BODY_MAX: usize = 16 << 20;
+
+pub(crate) type Shared = Arc<World>;
+
+pub(crate) fn router(world: Shared) -> Router {
+    Router::new()
+        .route("/", get(entra::home))
+        .route(
+            "/{tenant}/oauth2/authorize",
+            get(entra::authorize_v1).post(entra::authorize_v1),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/authorize",
+            get(entra::authorize_v2).post(entra::authorize_v2),
+        )
+        .route("/{tenant}/oauth2/token", any(entra::token_v1))
+        .route("/{tenant}/oauth2/v2.0/token", any(entra::token_v2))
+        .route("/{tenant}/adminconsent", get(entra::admin_consent_v1))
+        .route("/{tenant}/v2.0/adminconsent", get(entra::admin_consent_v2))
+        .route("/{tenant}/login", post(entra::sign_in))
+        .route("/{tenant}/consent", post(entra::consent))
+        .route("/{tenant}/oauth2/logout", get(entra::sign_out))
+        .route("/{tenant}/oauth2/v2.0/logout", get(entra::sign_out))
+        .route(
+            "/{tenant}/.well-known/openid-configuration",
+            get(entra::metadata_v1),
+        )
+        .route(
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            get(entra::metadata_v2),
+        )
+        .route("/{tenant}/discovery/keys", get(entra::keys))
+        .route("/{tenant}/discovery/v2.0/keys", get(entra::keys))
+        .route("/common/discovery/instance", get(entra::instance))
+        .route("/api/data/{*rest}", any(dataverse::serve))
+        .fallback(entra::not_found)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(world)
+}
+
+pub(crate) async fn serve(
+    router: Router,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    stop: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => greet(stream, &acceptor, &router, &graceful),
+            Err(error) => {
+                tracing::warn!(%error, "the sandbox could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    // What is still running then is cut off, as a machine that is switched off would.
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+}
+
+fn greet(stream: TcpStream, acceptor: &TlsAcceptor, router: &Router, graceful: &GracefulShutdown) {
+    let (acceptor, router) = (acceptor.clone(), router.clone());
+    let watcher = graceful.watcher();
+    tokio::spawn(async move {
+        let _ = stream.set_nodelay(true);
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+            return;
+        };
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let router = router.clone();
+            async move {
+                Ok::<_, Infallible>(
+                    router
+                        .oneshot(request)
+                        .await
+                        .unwrap_or_else(|never| match never {}),
+                )
+            }
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new());
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection to the sandbox broke");
+        }
+    });
+}

@@ -1,0 +1,195 @@
+//! What outlives a restart: keys, consents, codes, refresh tokens and rows, in one SQLite file.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS consent (
+    tenant TEXT NOT NULL, client TEXT NOT NULL, user TEXT NOT NULL,
+    PRIMARY KEY (tenant, client, user)
+) STRICT;
+CREATE TABLE IF NOT EXISTS grant_code (
+    hash BLOB PRIMARY KEY, at INTEGER NOT NULL, used INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS refresh_token (
+    hash BLOB PRIMARY KEY, used_at INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS record (
+    organization TEXT NOT NULL, tbl TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (organization, tbl, id)
+) STRICT;
+";
+
+/// A consent that an administrator gave for everybody.
+pub(crate) const EVERYBODY: &str = "*";
+
+#[derive(Debug)]
+pub(crate) struct State(Mutex<Connection>);
+
+/// A code or a token as it is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// When a code was made, or a refresh token last used; seconds since 1970.
+    pub(crate) at: i64,
+    pub(crate) used: bool,
+    pub(crate) body: String,
+}
+
+/// A row of a table: table, id, version, columns as JSON.
+pub(crate) type Record = (String, String, i64, String);
+
+impl State {
+    pub(crate) fn open(data_dir: Option<&Path>) -> rusqlite::Result<Self> {
+        let connection = match data_dir {
+            Some(directory) => Connection::open(directory.join("sandbox.db"))?,
+            None => Connection::open_in_memory()?,
+        };
+        // What is rehearsed here may be lost with the machine's power, not with the process.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere leaves no transaction half done: each is one statement or a closure.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn setting(&self, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+        let sql = "SELECT value FROM setting WHERE name = ?1";
+        self.lock()
+            .query_row(sql, [name], |row| row.get(0))
+            .optional()
+    }
+
+    pub(crate) fn set_setting(&self, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO setting (name, value) VALUES (?1, ?2)";
+        self.lock().execute(sql, params![name, value]).map(|_| ())
+    }
+
+    // === consents ===
+
+    pub(crate) fn consented(
+        &self,
+        tenant: &str,
+        client: &str,
+        user: &str,
+    ) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM consent WHERE tenant = ?1 AND client = ?2 \
+                   AND user IN (?3, '*'))";
+        self.lock()
+            .query_row(sql, params![tenant, client, user], |row| row.get(0))
+    }
+
+    pub(crate) fn consent(&self, tenant: &str, client: &str, user: &str) -> rusqlite::Result<()> {
+        let sql = "INSERT OR IGNORE INTO consent (tenant, client, user) VALUES (?1, ?2, ?3)";
+        self.lock()
+            .execute(sql, params![tenant, client, user])
+            .map(|_| ())
+    }
+
+    // === codes and tokens ===
+
+    pub(crate) fn keep_code(&self, hash: &[u8], at: i64, body: &str) -> rusqlite::Result<()> {
+        let connection = self.lock();
+        // Codes live ten minutes; those of yesterday only explain why they are refused.
+        connection.execute("DELETE FROM grant_code WHERE at < ?1", [at - 86_400])?;
+        let sql = "INSERT INTO grant_code (hash, at, used, body) VALUES (?1, ?2, 0, ?3)";
+        connection.execute(sql, params![hash, at, body]).map(|_| ())
+    }
+
+    pub(crate) fn code(&self, hash: &[u8]) -> rusqlite::Result<Option<Kept>> {
+        let sql = "SELECT at, used, body FROM grant_code WHERE hash = ?1";
+        self.lock()
+            .query_row(sql, [hash], |row| {
+                Ok(Kept {
+                    at: row.get(0)?,
+                    used: row.get(1)?,
+                    body: row.get(2)?,
+                })
+            })
+            .optional()
+    }
+
+    /// Marks a code as used. False when somebody else was quicker.
+    pub(crate) fn use_code(&self, hash: &[u8]) -> rusqlite::Result<bool> {
+        let sql = "UPDATE grant_code SET used = 1 WHERE hash = ?1 AND used = 0";
+        Ok(self.lock().execute(sql, [hash])? == 1)
+    }
+
+    pub(crate) fn keep_refresh_token(
+        &self,
+        hash: &[u8],
+        at: i64,
+        body: &str,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO refresh_token (hash, used_at, body) VALUES (?1, ?2, ?3)";
+        self.lock()
+            .execute(sql, params![hash, at, body])
+            .map(|_| ())
+    }
+
+    pub(crate) fn refresh_token(&self, hash: &[u8]) -> rusqlite::Result<Option<Kept>> {
+        let sql = "SELECT used_at, body FROM refresh_token WHERE hash = ?1";
+        self.lock()
+            .query_row(sql, [hash], |row| {
+                Ok(Kept {
+                    at: row.get(0)?,
+                    used: false,
+                    body: row.get(1)?,
+                })
+            })
+            .optional()
+    }
+
+    pub(crate) fn touch_refresh_token(&self, hash: &[u8], at: i64) -> rusqlite::Result<()> {
+        let sql = "UPDATE refresh_token SET used_at = ?2 WHERE hash = ?1";
+        self.lock().execute(sql, params![hash, at]).map(|_| ())
+    }
+
+    // === rows ===
+
+    pub(crate) fn records(&self, organization: &str) -> rusqlite::Result<Vec<Record>> {
+        let connection = self.lock();
+        let sql = "SELECT tbl, id, version, body FROM record WHERE organization = ?1";
+        let mut statement = connection.prepare(sql)?;
+        let rows = statement.query_map([organization], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        rows.collect()
+    }
+
+    pub(crate) fn put_records(
+        &self,
+        organization: &str,
+        records: &[Record],
+    ) -> rusqlite::Result<()> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        {
+            let sql = "INSERT OR REPLACE INTO record (organization, tbl, id, version, body) \
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let mut statement = transaction.prepare(sql)?;
+            for (table, id, version, body) in records {
+                statement.execute(params![organization, table, id, version, body])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    pub(crate) fn remove_record(
+        &self,
+        organization: &str,
+        table: &str,
+        id: &str,
+    ) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM record WHERE organization = ?1 AND tbl = ?2 AND id = ?3";
+        self.lock()
+            .execute(sql, params![organization, table, id])
+            .map(|_| ())
+    }
+}

@@ -1,0 +1,65 @@
+//! Phase one: which consumer calls.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use tieline_app::{App, CallerPass, Refused, Who};
+
+/// The header for clients that need `Authorization` for themselves.
+pub(crate) const KEY_HEADER: &str = "tieline-key";
+
+/// Admits the caller by the API key that it shows.
+pub(crate) async fn admit(app: &App, headers: &HeaderMap) -> Result<Arc<CallerPass>, Refused> {
+    match key(headers) {
+        Some(key) => app.caller_admit(&key).await,
+        None => Err(Refused::new(
+            Who::Consumer,
+            401,
+            "key-missing",
+            "No API key was sent. Send it as 'Authorization: Bearer <key>' or as 'Tieline-Key: \
+             <key>'.",
+        )),
+    }
+}
+
+/// As bearer token (RFC 6750), as the password of Basic (RFC 7617), or in a header of its own.
+fn key(headers: &HeaderMap) -> Option<String> {
+    if let Some(key) = headers.get(KEY_HEADER) {
+        return Some(key.to_str().ok()?.trim().to_owned());
+    }
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        use base64::Engine as _;
+        let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        return Some(text.split_once(':')?.1.to_owned());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn key_of(name: &'static str, value: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        key(&headers)
+    }
+
+    #[test]
+    fn a_key_comes_in_three_ways() {
+        assert_eq!(key_of("authorization", "Bearer tl_1").as_deref(), Some("tl_1"));
+        assert_eq!(key_of("authorization", "bearer  tl_1 ").as_deref(), Some("tl_1"));
+        assert_eq!(key_of("authorization", "Basic eDp0bF8x").as_deref(), Some("tl_1"));
+        assert_eq!(key_of("tieline-key", "tl_1").as_deref(), Some("tl_1"));
+        assert_eq!(key_of("authorization", "Digest x"), None);
+        assert_eq!(key_of("authorization", "Bearer"), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! Phase three: the headers that Dynamics gets.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::admit::KEY_HEADER;
+use crate::route::ACCOUNT_HEADER;
+
+/// Fields about one connection (RFC 9110, section 7.6.1), and those of HTTP/1.0 proxies.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The request's headers as they go on: end-to-end fields untouched, the caller's own credentials
+/// and cookies left out, the account's token in.
+pub(crate) fn request_headers(
+    mut headers: HeaderMap,
+    token: &HeaderValue,
+    host: &str,
+) -> HeaderMap {
+    remove_hop_by_hop(&mut headers);
+    headers.remove(KEY_HEADER);
+    headers.remove(ACCOUNT_HEADER);
+    headers.remove(header::COOKIE);
+    // hyper has answered 100 Continue to the client itself.
+    headers.remove(header::EXPECT);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::AUTHORIZATION, token.clone());
+    headers
+}
+
+/// Removes what is about one connection only, on the way there and on the way back.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_to_end_fields_pass_and_the_others_do_not() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "gateway:8421"),
+            ("authorization", "Bearer tl_key"),
+            ("tieline-key", "tl_key"),
+            ("cookie", "a=b"),
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("prefer", "odata.maxpagesize=5"),
+            ("callerobjectid", "x"),
+            ("content-length", "3"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers.append("prefer", HeaderValue::from_static("return=representation"));
+        let token = HeaderValue::from_static("Bearer secret");
+        let sent = request_headers(headers, &token, "contoso.crm.dynamics.com");
+        let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "callerobjectid", "content-length", "host", "prefer"]);
+        assert_eq!(sent["authorization"], "Bearer secret");
+        assert_eq!(sent["host"], "contoso.crm.dynamics.com");
+        assert_eq!(sent.get_all("prefer").iter().count(), 2);
+    }
+}

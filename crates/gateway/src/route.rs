@@ -1,0 +1,148 @@
+//! Phase two: which account is meant, and what of the address is for Dynamics.
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri, header};
+use percent_encoding::percent_decode_str;
+use tieline_app::{Refused, Who};
+
+/// The header that names an account.
+pub(crate) const ACCOUNT_HEADER: &str = "tieline-account";
+
+/// An address, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The account as it was named; none means the default one.
+    pub(crate) account: Option<String>,
+    /// Path and query for Dynamics, byte for byte as they came.
+    pub(crate) target: PathAndQuery,
+    /// What was cut off in front of them, such as `/Contoso%20Sales`; links in answers get it back.
+    pub(crate) prefix: String,
+}
+
+/// Takes an address apart. Path goes before host name, and host name before header: what is more
+/// visible wins.
+pub(crate) fn route(
+    uri: &Uri,
+    headers: &HeaderMap,
+    suffix: Option<&str>,
+) -> Result<Route, Refused> {
+    let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let (prefix, rest) = if is_api(whole) { ("", whole) } else { split(whole) };
+    if !is_api(rest) {
+        return Err(Refused::new(
+            Who::Consumer,
+            404,
+            "no-such-address",
+            "There is nothing at this address. The Web API is at /api/data/v9.2/… for the default \
+             account, and at /<account>/api/data/v9.2/… for another one.",
+        ));
+    }
+    let target = rest.parse().map_err(|_| {
+        Refused::new(Who::Consumer, 400, "address-malformed", "The address cannot be understood.")
+    })?;
+    let account = if prefix.is_empty() {
+        by_host(uri, headers, suffix).or_else(|| by_header(headers))
+    } else {
+        Some(decode(&prefix[1..])?)
+    };
+    Ok(Route { account, target, prefix: prefix.to_owned() })
+}
+
+/// `/api` is the Web API's; no account may be called so.
+fn is_api(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// The first segment, and the rest from its slash on.
+fn split(whole: &str) -> (&str, &str) {
+    let path_end = whole.find('?').unwrap_or(whole.len());
+    match whole[1.min(path_end)..path_end].find('/') {
+        Some(at) => whole.split_at(at + 1),
+        None => ("", whole),
+    }
+}
+
+fn decode(segment: &str) -> Result<String, Refused> {
+    let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| {
+        Refused::new(
+            Who::Consumer,
+            400,
+            "account-name-malformed",
+            "The account's name in the address is not percent-encoded UTF-8.",
+        )
+    })?;
+    Ok(decoded.into_owned())
+}
+
+/// `contoso.gateway.example.com` names the account `contoso`.
+fn by_host(uri: &Uri, headers: &HeaderMap, suffix: Option<&str>) -> Option<String> {
+    let host = authority(uri, headers)?.split(':').next()?.to_ascii_lowercase();
+    let label = host.strip_suffix(&suffix?.to_ascii_lowercase())?.strip_suffix('.')?;
+    (!label.is_empty()).then(|| label.to_owned())
+}
+
+fn by_header(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(ACCOUNT_HEADER)?;
+    // Names that are not ASCII come percent-encoded, as in the path.
+    let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
+}
+
+/// Host and port that the client called: in HTTP/2 part of the address, in HTTP/1.1 a header.
+pub(crate) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let of_uri = uri.authority().map(http::uri::Authority::as_str);
+    of_uri.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn routed(address: &str) -> Route {
+        let uri: Uri = address.parse().expect("an address");
+        route(&uri, &HeaderMap::new(), Some("gw.example")).expect("a route")
+    }
+
+    #[test]
+    fn path_and_query_stay_byte_for_byte() {
+        for (address, account, target) in [
+            ("/api/data/v9.2/contacts?$select=fullname&x=%2B+%27", None, "/api/data/v9.2/contacts?$select=fullname&x=%2B+%27"),
+            ("/Contoso/api/data/v9.2/a(b='c%2Fd')", Some("Contoso"), "/api/data/v9.2/a(b='c%2Fd')"),
+            ("/Contoso%20Sales/api/data//v9.2/./x?", Some("Contoso Sales"), "/api/data//v9.2/./x?"),
+            ("/%E5%96%B6%E6%A5%AD/api/data/v9.2", Some("営業"), "/api/data/v9.2"),
+            ("/a%2Fb/api/x", Some("a/b"), "/api/x"),
+            ("http://gw.example/Contoso/api/x?/api/", Some("Contoso"), "/api/x?/api/"),
+            ("http://contoso.GW.example:8421/api/x", Some("contoso"), "/api/x"),
+            ("http://gw.example/api/x", None, "/api/x"),
+        ] {
+            let route = routed(address);
+            assert_eq!(route.account.as_deref(), account, "{address}");
+            assert_eq!(route.target.as_str(), target, "{address}");
+        }
+        assert_eq!(routed("/Contoso%20Sales/api/x").prefix, "/Contoso%20Sales");
+    }
+
+    #[test]
+    fn what_is_no_web_api_is_refused() {
+        for address in ["/", "/contacts", "/Contoso", "/Contoso/main.aspx", "/?/api/data", "/apidata/x", "/a/b/api/x"] {
+            let uri: Uri = address.parse().expect("an address");
+            let refused = route(&uri, &HeaderMap::new(), None).expect_err(address);
+            assert_eq!(refused.code, "no-such-address", "{address}");
+        }
+    }
+
+    #[test]
+    fn a_header_names_an_account_when_the_path_names_none() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCOUNT_HEADER, HeaderValue::from_static("%E5%96%B6%E6%A5%AD"));
+        let route = |address: &str| {
+            let uri: Uri = address.parse().expect("an address");
+            super::route(&uri, &headers, None).expect("a route").account
+        };
+        assert_eq!(route("/api/x").as_deref(), Some("営業"));
+        assert_eq!(route("/Contoso/api/x").as_deref(), Some("Contoso"));
+    }
+}

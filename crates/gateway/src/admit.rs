@@ -34,7 +34,9 @@ fn key(headers: &HeaderMap) -> Option<String> {
     }
     if scheme.eq_ignore_ascii_case("basic") {
         use base64::Engine as _;
-        let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+        let decoded = base64::engine::general_purpose::STANDARD
+            .decode(rest.trim())
+            .ok()?;
         let text = String::from_utf8(decoded).ok()?;
         return Some(text.split_once(':')?.1.to_owned());
     }
@@ -55,9 +57,18 @@ mod tests {
 
     #[test]
     fn a_key_comes_in_three_ways() {
-        assert_eq!(key_of("authorization", "Bearer tl_1").as_deref(), Some("tl_1"));
-        assert_eq!(key_of("authorization", "bearer  tl_1 ").as_deref(), Some("tl_1"));
-        assert_eq!(key_of("authorization", "Basic eDp0bF8x").as_deref(), Some("tl_1"));
+        assert_eq!(
+            key_of("authorization", "Bearer tl_1").as_deref(),
+            Some("tl_1")
+        );
+        assert_eq!(
+            key_of("authorization", "bearer  tl_1 ").as_deref(),
+            Some("tl_1")
+        );
+        assert_eq!(
+            key_of("authorization", "Basic eDp0bF8x").as_deref(),
+            Some("tl_1")
+        );
         assert_eq!(key_of("tieline-key", "tl_1").as_deref(), Some("tl_1"));
         assert_eq!(key_of("authorization", "Digest x"), None);
         assert_eq!(key_of("authorization", "Bearer"), None);

@@ -40,7 +40,10 @@ impl Connector {
     pub(crate) fn new(outbound: &Outbound) -> Self {
         let mut tls: ClientConfig = (*outbound.tls()).clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { outbound: outbound.clone(), tls: TlsConnector::from(Arc::new(tls)) }
+        Self {
+            outbound: outbound.clone(),
+            tls: TlsConnector::from(Arc::new(tls)),
+        }
     }
 }
 
@@ -65,7 +68,10 @@ impl Service<Uri> for Connector {
             if !secure {
                 return Ok(Stream::Plain(TokioIo::new(stream)));
             }
-            let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let bare = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
             let name = ServerName::try_from(bare).map_err(|_| ConnectError::NoHost)?;
             let stream = tls.connect(name, stream).await.map_err(ConnectError::Tls)?;
             Ok(Stream::Tls(Box::new(TokioIo::new(stream))))

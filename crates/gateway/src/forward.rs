@@ -85,7 +85,12 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<Response<Incoming>, Refused> {
         let token = app.token(line).await?;
-        let Call { method, target, headers, body } = call;
+        let Call {
+            method,
+            target,
+            headers,
+            body,
+        } = call;
         let kept = match &body {
             CallBody::Kept(bytes) => Some(bytes.clone()),
             CallBody::Streaming(_) => None,
@@ -102,7 +107,9 @@ impl Upstream {
             Err(failure) if failure.broken && method.is_safe() => {
                 let body = Either::Left(Full::new(kept.clone().unwrap_or_default()));
                 let again = build(&method, line, &target, headers.clone(), &token, body)?;
-                self.send(again, line, timeout).await.map_err(|failure| failure.refused)?
+                self.send(again, line, timeout)
+                    .await
+                    .map_err(|failure| failure.refused)?
             }
             Err(failure) => return Err(failure.refused),
         };
@@ -110,8 +117,12 @@ impl Upstream {
             return Ok(first);
         }
         let challenge = first.headers().get(header::WWW_AUTHENTICATE);
-        let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let fresh = app.token_rejected(line, &token, challenge.as_deref()).await?;
+        let challenge = challenge
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let fresh = app
+            .token_rejected(line, &token, challenge.as_deref())
+            .await?;
         let Some(bytes) = kept else {
             // The body is gone; the caller hears of the 401, and its next call gets the new token.
             return Ok(first);
@@ -120,7 +131,9 @@ impl Upstream {
         metrics::counter!("tieline_gateway_replays_total").increment(1);
         let body = Either::Left(Full::new(bytes));
         let request = build(&method, line, &target, headers, &fresh, body)?;
-        self.send(request, line, timeout).await.map_err(|failure| failure.refused)
+        self.send(request, line, timeout)
+            .await
+            .map_err(|failure| failure.refused)
     }
 
     async fn send(
@@ -183,7 +196,9 @@ struct Failure {
 impl Failure {
     fn of(error: &Error, line: &Line) -> Self {
         let host = &line.authority;
-        let connect = error.source().and_then(|source| source.downcast_ref::<ConnectError>());
+        let connect = error
+            .source()
+            .and_then(|source| source.downcast_ref::<ConnectError>());
         let (who, status, code, detail) = match connect {
             Some(ConnectError::Outbound(
                 refused @ (OutboundError::NotPublic { .. } | OutboundError::NotHttps { .. }),
@@ -212,6 +227,9 @@ impl Failure {
                 format!("{host} closed the connection before it answered."),
             ),
         };
-        Self { broken: connect.is_none(), refused: Refused::new(who, status, code, detail) }
+        Self {
+            broken: connect.is_none(),
+            refused: Refused::new(who, status, code, detail),
+        }
     }
 }

@@ -73,14 +73,26 @@ mod tests {
             ("callerobjectid", "x"),
             ("content-length", "3"),
         ] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         headers.append("prefer", HeaderValue::from_static("return=representation"));
         let token = HeaderValue::from_static("Bearer secret");
         let sent = request_headers(headers, &token, "contoso.crm.dynamics.com");
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["authorization", "callerobjectid", "content-length", "host", "prefer"]);
+        assert_eq!(
+            names,
+            [
+                "authorization",
+                "callerobjectid",
+                "content-length",
+                "host",
+                "prefer"
+            ]
+        );
         assert_eq!(sent["authorization"], "Bearer secret");
         assert_eq!(sent["host"], "contoso.crm.dynamics.com");
         assert_eq!(sent.get_all("prefer").iter().count(), 2);

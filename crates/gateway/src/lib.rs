@@ -64,6 +64,10 @@ impl Gateway {
     #[must_use]
     pub fn new(app: App, settings: GatewaySettings) -> Self {
         let upstream = Upstream::new(app.outbound());
-        Self(Arc::new(Inner { app, settings, upstream }))
+        Self(Arc::new(Inner {
+            app,
+            settings,
+            upstream,
+        }))
     }
 }

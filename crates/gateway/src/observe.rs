@@ -54,7 +54,9 @@ impl Seen {
 
 /// The trace id of the caller's `traceparent` (W3C Trace Context), or one of our own.
 fn trace_id(headers: &HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let given = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split('-').nth(1));
     match given {
         Some(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => id.to_owned(),

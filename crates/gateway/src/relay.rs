@@ -21,7 +21,9 @@ pub(crate) fn answer_headers(headers: &mut HeaderMap, scheme: &str, host: &str, 
     // Microsoft advises to drop the affinity cookie, and no other is meant for the caller.
     headers.remove(header::SET_COOKIE);
     for name in &ADDRESSES {
-        let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else { continue };
+        let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else {
+            continue;
+        };
         if let Some(turned) = turn(value, scheme, host, here)
             && let Ok(turned) = HeaderValue::from_str(&turned)
         {
@@ -48,8 +50,14 @@ mod tests {
         let here = Here("http://gw:8421/Contoso".into());
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("odata-entityid", "https://Contoso.crm.dynamics.com/api/data/v9.2/contacts(1)"),
-            ("location", "https://contoso.crm.dynamics.com.evil.example/x"),
+            (
+                "odata-entityid",
+                "https://Contoso.crm.dynamics.com/api/data/v9.2/contacts(1)",
+            ),
+            (
+                "location",
+                "https://contoso.crm.dynamics.com.evil.example/x",
+            ),
             ("set-cookie", "ARRAffinity=1"),
             ("connection", "close"),
             ("etag", "W/\"1\""),
@@ -57,8 +65,14 @@ mod tests {
             headers.insert(name, HeaderValue::from_static(value));
         }
         answer_headers(&mut headers, "https", "contoso.crm.dynamics.com", &here);
-        assert_eq!(headers["odata-entityid"], "http://gw:8421/Contoso/api/data/v9.2/contacts(1)");
-        assert_eq!(headers["location"], "https://contoso.crm.dynamics.com.evil.example/x");
+        assert_eq!(
+            headers["odata-entityid"],
+            "http://gw:8421/Contoso/api/data/v9.2/contacts(1)"
+        );
+        assert_eq!(
+            headers["location"],
+            "https://contoso.crm.dynamics.com.evil.example/x"
+        );
         assert_eq!(headers.len(), 3);
     }
 }

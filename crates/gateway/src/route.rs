@@ -27,7 +27,11 @@ pub(crate) fn route(
     suffix: Option<&str>,
 ) -> Result<Route, Refused> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let (prefix, rest) = if is_api(whole) { ("", whole) } else { split(whole) };
+    let (prefix, rest) = if is_api(whole) {
+        ("", whole)
+    } else {
+        split(whole)
+    };
     if !is_api(rest) {
         return Err(Refused::new(
             Who::Consumer,
@@ -38,14 +42,23 @@ pub(crate) fn route(
         ));
     }
     let target = rest.parse().map_err(|_| {
-        Refused::new(Who::Consumer, 400, "address-malformed", "The address cannot be understood.")
+        Refused::new(
+            Who::Consumer,
+            400,
+            "address-malformed",
+            "The address cannot be understood.",
+        )
     })?;
     let account = if prefix.is_empty() {
         by_host(uri, headers, suffix).or_else(|| by_header(headers))
     } else {
         Some(decode(&prefix[1..])?)
     };
-    Ok(Route { account, target, prefix: prefix.to_owned() })
+    Ok(Route {
+        account,
+        target,
+        prefix: prefix.to_owned(),
+    })
 }
 
 /// `/api` is the Web API's; no account may be called so.
@@ -76,8 +89,13 @@ fn decode(segment: &str) -> Result<String, Refused> {
 
 /// `contoso.gateway.example.com` names the account `contoso`.
 fn by_host(uri: &Uri, headers: &HeaderMap, suffix: Option<&str>) -> Option<String> {
-    let host = authority(uri, headers)?.split(':').next()?.to_ascii_lowercase();
-    let label = host.strip_suffix(&suffix?.to_ascii_lowercase())?.strip_suffix('.')?;
+    let host = authority(uri, headers)?
+        .split(':')
+        .next()?
+        .to_ascii_lowercase();
+    let label = host
+        .strip_suffix(&suffix?.to_ascii_lowercase())?
+        .strip_suffix('.')?;
     (!label.is_empty()).then(|| label.to_owned())
 }
 
@@ -92,7 +110,11 @@ fn by_header(headers: &HeaderMap) -> Option<String> {
 /// Host and port that the client called: in HTTP/2 part of the address, in HTTP/1.1 a header.
 pub(crate) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let of_uri = uri.authority().map(http::uri::Authority::as_str);
-    of_uri.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+    of_uri.or_else(|| {
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+    })
 }
 
 #[cfg(test)]
@@ -109,13 +131,37 @@ mod tests {
     #[test]
     fn path_and_query_stay_byte_for_byte() {
         for (address, account, target) in [
-            ("/api/data/v9.2/contacts?$select=fullname&x=%2B+%27", None, "/api/data/v9.2/contacts?$select=fullname&x=%2B+%27"),
-            ("/Contoso/api/data/v9.2/a(b='c%2Fd')", Some("Contoso"), "/api/data/v9.2/a(b='c%2Fd')"),
-            ("/Contoso%20Sales/api/data//v9.2/./x?", Some("Contoso Sales"), "/api/data//v9.2/./x?"),
-            ("/%E5%96%B6%E6%A5%AD/api/data/v9.2", Some("営業"), "/api/data/v9.2"),
+            (
+                "/api/data/v9.2/contacts?$select=fullname&x=%2B+%27",
+                None,
+                "/api/data/v9.2/contacts?$select=fullname&x=%2B+%27",
+            ),
+            (
+                "/Contoso/api/data/v9.2/a(b='c%2Fd')",
+                Some("Contoso"),
+                "/api/data/v9.2/a(b='c%2Fd')",
+            ),
+            (
+                "/Contoso%20Sales/api/data//v9.2/./x?",
+                Some("Contoso Sales"),
+                "/api/data//v9.2/./x?",
+            ),
+            (
+                "/%E5%96%B6%E6%A5%AD/api/data/v9.2",
+                Some("営業"),
+                "/api/data/v9.2",
+            ),
             ("/a%2Fb/api/x", Some("a/b"), "/api/x"),
-            ("http://gw.example/Contoso/api/x?/api/", Some("Contoso"), "/api/x?/api/"),
-            ("http://contoso.GW.example:8421/api/x", Some("contoso"), "/api/x"),
+            (
+                "http://gw.example/Contoso/api/x?/api/",
+                Some("Contoso"),
+                "/api/x?/api/",
+            ),
+            (
+                "http://contoso.GW.example:8421/api/x",
+                Some("contoso"),
+                "/api/x",
+            ),
             ("http://gw.example/api/x", None, "/api/x"),
         ] {
             let route = routed(address);
@@ -127,7 +173,15 @@ mod tests {
 
     #[test]
     fn what_is_no_web_api_is_refused() {
-        for address in ["/", "/contacts", "/Contoso", "/Contoso/main.aspx", "/?/api/data", "/apidata/x", "/a/b/api/x"] {
+        for address in [
+            "/",
+            "/contacts",
+            "/Contoso",
+            "/Contoso/main.aspx",
+            "/?/api/data",
+            "/apidata/x",
+            "/a/b/api/x",
+        ] {
             let uri: Uri = address.parse().expect("an address");
             let refused = route(&uri, &HeaderMap::new(), None).expect_err(address);
             assert_eq!(refused.code, "no-such-address", "{address}");
@@ -137,7 +191,10 @@ mod tests {
     #[test]
     fn a_header_names_an_account_when_the_path_names_none() {
         let mut headers = HeaderMap::new();
-        headers.insert(ACCOUNT_HEADER, HeaderValue::from_static("%E5%96%B6%E6%A5%AD"));
+        headers.insert(
+            ACCOUNT_HEADER,
+            HeaderValue::from_static("%E5%96%B6%E6%A5%AD"),
+        );
         let route = |address: &str| {
             let uri: Uri = address.parse().expect("an address");
             super::route(&uri, &headers, None).expect("a route").account

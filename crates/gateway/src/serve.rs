@@ -61,7 +61,10 @@ impl Gateway {
             }
             futures_util::future::join_all(accepting).await;
         }
-        if tokio::time::timeout(self.0.settings.drain, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(self.0.settings.drain, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("calls through the gateway were cut off at shutdown");
         }
         Ok(())
@@ -122,9 +125,14 @@ impl Gateway {
             async move { Ok::<_, Infallible>(inner.answer(request, secure).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection to the gateway broke");
         }
@@ -150,7 +158,9 @@ impl Inner {
             }
         };
         if !failed.is_empty() {
-            answer.headers_mut().insert(FAILED, HeaderValue::from_static(failed));
+            answer
+                .headers_mut()
+                .insert(FAILED, HeaderValue::from_static(failed));
         }
         if let Ok(id) = HeaderValue::from_str(&seen.trace_id) {
             answer.headers_mut().insert(TRACE_ID, id);
@@ -170,17 +180,31 @@ impl Inner {
         let caller = admit(&self.app, &head.headers).await?;
         seen.consumer.clone_from(&caller.consumer_name);
         let suffix = self.settings.host_suffix.as_deref();
-        let Route { account, target, prefix } = route(&head.uri, &head.headers, suffix)?;
+        let Route {
+            account,
+            target,
+            prefix,
+        } = route(&head.uri, &head.headers, suffix)?;
         let line = self.app.line_find(account.as_deref()).await?;
         seen.account.clone_from(&line.name);
         self.app.caller_may_use(&caller, &line)?;
 
         let here = self.here(&head.uri, &head.headers, &prefix, secure);
         let body = CallBody::of(body, self.settings.replay_max).await?;
-        let call = Call { method: head.method, target, headers: head.headers, body };
+        let call = Call {
+            method: head.method,
+            target,
+            headers: head.headers,
+            body,
+        };
         let timeout = self.settings.answer_timeout;
         let mut answer = self.upstream.call(&self.app, &line, call, timeout).await?;
-        answer_headers(answer.headers_mut(), line.origin.scheme(), &line.authority, &here);
+        answer_headers(
+            answer.headers_mut(),
+            line.origin.scheme(),
+            &line.authority,
+            &here,
+        );
         Ok(answer.map(Either::Left))
     }
 
@@ -193,7 +217,10 @@ impl Inner {
         let known = configured.split_once("://").map(|(_, authority)| authority);
         match called {
             Some(called) if known.is_none_or(|known| !known.eq_ignore_ascii_case(called)) => {
-                Here(format!("{}://{called}{prefix}", if secure { "https" } else { "http" }))
+                Here(format!(
+                    "{}://{called}{prefix}",
+                    if secure { "https" } else { "http" }
+                ))
             }
             _ => Here(format!("{configured}{prefix}")),
         }

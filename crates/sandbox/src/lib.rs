@@ -109,6 +109,7 @@ pub struct Sandbox {
     ca_file: PathBuf,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Sandbox {
@@ -148,7 +149,12 @@ impl Sandbox {
 
         let stop = CancellationToken::new();
         let router = serve::router(world);
-        let serving = serve::serve(router, listener, certificates.server, stop.clone());
+        let serving = serve::serve(
+            router,
+            listener,
+            Arc::clone(&certificates.server),
+            stop.clone(),
+        );
         let task = tokio::spawn(serving);
         let origin = format!("https://{authority}");
         Ok(Self {
@@ -157,6 +163,7 @@ impl Sandbox {
             ca_file: certificates.ca_file,
             stop,
             task: Some(task),
+            _temporary: certificates.temporary,
         })
     }
 

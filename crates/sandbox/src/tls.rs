@@ -21,6 +21,8 @@ const CA_KEY_FILE: &str = "ca-key.pem";
 pub(crate) struct Certificates {
     pub(crate) ca_file: PathBuf,
     pub(crate) server: Arc<ServerConfig>,
+    /// Where the authority lives, when nobody said where.
+    pub(crate) temporary: Option<tempfile::TempDir>,
 }
 
 /// The authority is made once and kept, so that whoever trusted it goes on doing so; the server's
@@ -31,10 +33,12 @@ pub(crate) fn prepare(
     address: IpAddr,
     now: DateTime<Utc>,
 ) -> Result<Certificates, SandboxError> {
-    let directory = match data_dir {
-        Some(directory) => directory.to_owned(),
-        None => std::env::temp_dir().join(format!("tieline-sandbox-{}", uuid::Uuid::new_v4())),
+    let temporary = match data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir()?),
     };
+    let own = temporary.as_ref().map(tempfile::TempDir::path);
+    let directory = data_dir.or(own).unwrap_or(Path::new(".")).to_owned();
     fs::create_dir_all(&directory)?;
     let ca_file = directory.join(CA_FILE);
     let key_file = directory.join(CA_KEY_FILE);
@@ -67,6 +71,7 @@ pub(crate) fn prepare(
     Ok(Certificates {
         ca_file,
         server: Arc::new(config),
+        temporary,
     })
 }
 

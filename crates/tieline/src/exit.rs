@@ -49,7 +49,9 @@ impl Exit {
             }
             match cause.downcast_ref::<AppError>() {
                 Some(AppError::NotFound { .. }) => return Exit::NotFound,
-                Some(AppError::Store(_) | AppError::TooManyAttempts { .. }) => return Exit::Failure,
+                Some(AppError::Store(_) | AppError::TooManyAttempts { .. }) => {
+                    return Exit::Failure;
+                }
                 Some(_) => return Exit::Refused,
                 None => {}
             }
@@ -92,7 +94,11 @@ pub(crate) fn describe(error: &anyhow::Error, language: Language) -> String {
     for (depth, cause) in error.chain().enumerate() {
         let app = cause.downcast_ref::<AppError>();
         let said = app.map_or_else(|| cause.to_string(), |app| of_app(app, language));
-        let lead = if depth == 0 { "tieline: " } else { "  because " };
+        let lead = if depth == 0 {
+            "tieline: "
+        } else {
+            "  because "
+        };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{lead}{said}");
     }
@@ -112,10 +118,17 @@ fn of_app(error: &AppError, language: Language) -> String {
             _ => join(&told.cause, &told.remedy),
         };
     }
-    let lines = findings.iter().filter(|finding| finding.is_error()).map(|finding| {
-        let told = finding.explain(language);
-        format!("{}: {}", flag_of(finding.field.as_str()), join(&told.cause, &told.remedy))
-    });
+    let lines = findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .map(|finding| {
+            let told = finding.explain(language);
+            format!(
+                "{}: {}",
+                flag_of(finding.field.as_str()),
+                join(&told.cause, &told.remedy)
+            )
+        });
     lines.collect::<Vec<_>>().join("\n          ")
 }
 
@@ -129,7 +142,11 @@ pub(crate) fn flag_of(field: &str) -> String {
 }
 
 fn join(cause: &str, remedy: &str) -> String {
-    if remedy.is_empty() { cause.to_owned() } else { format!("{cause} {remedy}") }
+    if remedy.is_empty() {
+        cause.to_owned()
+    } else {
+        format!("{cause} {remedy}")
+    }
 }
 
 #[cfg(test)]
@@ -142,11 +159,16 @@ mod tests {
     #[test]
     fn the_exit_code_is_that_of_the_innermost_reason() {
         let missing = anyhow::Error::from(AppError::NotFound { what: "account" });
-        assert_eq!(Exit::of(&missing.context("failed to test the account")).code(), 4);
+        assert_eq!(
+            Exit::of(&missing.context("failed to test the account")).code(),
+            4
+        );
         let taken = AppError::Invalid(vec![Finding::error(Field::Name, "name-taken")]);
         assert_eq!(Exit::of(&anyhow::Error::from(taken)).code(), 5);
         assert_eq!(Exit::of(&anyhow::anyhow!("the disk is full")).code(), 1);
-        let usage = Err::<(), _>(Usage("no".into())).context("failed to start").expect_err("usage");
+        let usage = Err::<(), _>(Usage("no".into()))
+            .context("failed to start")
+            .expect_err("usage");
         assert_eq!(Exit::of(&usage).code(), 2);
     }
 
@@ -157,8 +179,14 @@ mod tests {
         let error = anyhow::Error::from(AppError::Invalid(vec![taken, secret]))
             .context("failed to add the account");
         let text = describe(&error, Language::English);
-        assert!(text.starts_with("tieline: failed to add the account\n"), "{text}");
-        assert!(text.contains("--name: ") && text.contains("Contoso"), "{text}");
+        assert!(
+            text.starts_with("tieline: failed to add the account\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("--name: ") && text.contains("Contoso"),
+            "{text}"
+        );
         assert!(text.contains("--client-secret-file: "), "{text}");
     }
 }

@@ -15,7 +15,9 @@ pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).with_context(|| format!("failed to make the directory {}", path.display()))
+    builder
+        .create(path)
+        .with_context(|| format!("failed to make the directory {}", path.display()))
 }
 
 /// Writes a file that only its owner may read. Who reads it at that moment sees the old one or the
@@ -31,7 +33,9 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&draft).with_context(told)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(told)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(told)?;
     fs::rename(&draft, path).with_context(told)
 }
 

@@ -44,7 +44,13 @@ struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     config: Option<PathBuf>,
     /// Shape of the log on stderr
-    #[arg(long, global = true, value_enum, value_name = "SHAPE", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "SHAPE",
+        help_heading = "Everywhere"
+    )]
     log: Option<LogShape>,
     /// How much to log: error, warn, info, debug, trace, or directives
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Everywhere")]
@@ -92,7 +98,11 @@ async fn run(
     flags.extend(cli.command.flags());
     let sources = Sources {
         file: cli.global.config.clone(),
-        search: if cli.command.stands_apart() { Search::Nowhere } else { Search::Usual },
+        search: if cli.command.stands_apart() {
+            Search::Nowhere
+        } else {
+            Search::Usual
+        },
         environment,
         flags,
     };
@@ -100,7 +110,12 @@ async fn run(
     cli.command.adjust(&mut settings, &sources);
     telemetry::start_logs(&settings.log)?;
     // Boxed: the commands' futures together would make one very large one.
-    Box::pin(cli.command.run(Session { settings, language, by })).await
+    Box::pin(cli.command.run(Session {
+        settings,
+        language,
+        by,
+    }))
+    .await
 }
 
 impl Global {
@@ -120,9 +135,15 @@ impl Global {
                 "--allow-loopback",
                 self.allow_loopback.then(|| "true".to_owned()),
             ),
-            ("outbound.ca_file", "--ca-file", self.ca_file.as_ref().map(path)),
+            (
+                "outbound.ca_file",
+                "--ca-file",
+                self.ca_file.as_ref().map(path),
+            ),
         ];
-        all.into_iter().filter_map(|(key, flag, value)| Some((key, flag, value?))).collect()
+        all.into_iter()
+            .filter_map(|(key, flag, value)| Some((key, flag, value?)))
+            .collect()
     }
 }
 
@@ -138,11 +159,15 @@ fn actor(environment: &[(String, String)]) -> Actor {
     let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| variable(environment, name));
-    Actor::Command { account: named.unwrap_or("unknown").to_owned() }
+    Actor::Command {
+        account: named.unwrap_or("unknown").to_owned(),
+    }
 }
 
 fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = environment.iter().find(|(known, value)| known == name && !value.is_empty());
+    let found = environment
+        .iter()
+        .find(|(known, value)| known == name && !value.is_empty());
     found.map(|(_, value)| value.as_str())
 }
 

@@ -75,13 +75,18 @@ pub(crate) fn warn_of(findings: &[Finding], language: Language) {
 /// When it cannot be read or holds nothing.
 pub(crate) fn read_secret(path: &Path, what: &str) -> anyhow::Result<SecretString> {
     let text = if path == Path::new("-") {
-        io::read_to_string(io::stdin()).with_context(|| format!("failed to read {what} from stdin"))?
+        io::read_to_string(io::stdin())
+            .with_context(|| format!("failed to read {what} from stdin"))?
     } else {
         std::fs::read_to_string(path)
             .with_context(|| format!("failed to read {what} from {}", path.display()))?
     };
     let text = text.trim_end_matches(['\n', '\r']);
-    anyhow::ensure!(!text.is_empty(), "{what} is empty: {} holds nothing", path.display());
+    anyhow::ensure!(
+        !text.is_empty(),
+        "{what} is empty: {} holds nothing",
+        path.display()
+    );
     Ok(SecretString::from(text.to_owned()))
 }
 
@@ -95,11 +100,17 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     }
     let render = |cells: &[String]| {
         let padded = cells.iter().enumerate().map(|(at, cell)| {
-            format!("{cell}{}", " ".repeat(widths[at].saturating_sub(width(cell))))
+            format!(
+                "{cell}{}",
+                " ".repeat(widths[at].saturating_sub(width(cell)))
+            )
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+    let headings: Vec<String> = headings
+        .iter()
+        .map(|heading| heading.to_uppercase())
+        .collect();
     let lines = std::iter::once(render(&headings)).chain(rows.iter().map(|row| render(row)));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -109,8 +120,14 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 fn width(text: &str) -> usize {
     text.chars()
         .map(|c| match u32::from(c) {
-            0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff
-            | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1faff
+            0x1100..=0x115f
+            | 0x2e80..=0xa4cf
+            | 0xac00..=0xd7a3
+            | 0xf900..=0xfaff
+            | 0xfe30..=0xfe6f
+            | 0xff00..=0xff60
+            | 0xffe0..=0xffe6
+            | 0x1f300..=0x1faff
             | 0x20000..=0x3fffd => 2,
             _ => 1,
         })
@@ -245,11 +262,23 @@ impl AccountJson {
             ("Refresh token", &consent),
             ("Grant", self.grant),
             ("Notes", &self.notes),
-            ("State", &format!("{} since {}", self.state, self.state_since.format("%F %T UTC"))),
+            (
+                "State",
+                &format!(
+                    "{} since {}",
+                    self.state,
+                    self.state_since.format("%F %T UTC")
+                ),
+            ),
             ("Reason", &format!("{} {}", reason.cause, reason.remedy)),
         ];
-        let shown = lines.into_iter().map(|(label, value)| format!("{label:<18} {value}"));
-        shown.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        let shown = lines
+            .into_iter()
+            .map(|(label, value)| format!("{label:<18} {value}"));
+        shown
+            .map(|line| line.trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -335,7 +364,6 @@ impl UserJson {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,8 @@ impl Running {
         let running: Running = serde_json::from_str(&text).ok()?;
         let proc = Path::new("/proc");
         let exists = !proc.is_dir() || proc.join(running.pid.to_string()).exists();
-        let answers = || TcpStream::connect_timeout(&reachable(running.console_listen), KNOCK).is_ok();
+        let answers =
+            || TcpStream::connect_timeout(&reachable(running.console_listen), KNOCK).is_ok();
         (exists && answers()).then_some(running)
     }
 

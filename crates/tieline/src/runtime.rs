@@ -1,6 +1,6 @@
 //! Wiring: listeners, key ring, database, the way out, the use cases, and the two surfaces on top.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,11 +54,6 @@ impl Listeners {
             console: bind("console", "--console", settings.console.listen).await?,
             gateway: bind("gateway", "--gateway", settings.gateway.listen).await?,
         })
-    }
-
-    /// The port that the console got.
-    pub(crate) fn console_port(&self) -> anyhow::Result<u16> {
-        Ok(self.console.local_addr()?.port())
     }
 
     /// The addresses that people use.
@@ -119,8 +114,9 @@ pub(crate) fn open_keys(settings: &Settings) -> anyhow::Result<KeyRing> {
         MasterKeys::Text(text) => {
             KeyRing::from_text(text).context("failed to understand keys.master")
         }
-        MasterKeys::DataDir => KeyRing::load_or_create(&settings.data_dir)
-            .context("failed to open the master keys"),
+        MasterKeys::DataDir => {
+            KeyRing::load_or_create(&settings.data_dir).context("failed to open the master keys")
+        }
     }
 }
 
@@ -183,7 +179,10 @@ pub(crate) async fn open_beside(settings: &Settings) -> anyhow::Result<(App, Opt
         None => configured_addresses(&settings)?,
     };
     if settings.database_url.is_none() && !settings.data_dir.join("tieline.db").exists() {
-        say(&format!("{} holds no database yet; one is made", settings.data_dir.display()));
+        say(&format!(
+            "{} holds no database yet; one is made",
+            settings.data_dir.display()
+        ));
     }
     let app = open_app(&settings, &addresses, Upgrade::Run).await?;
     Ok((app, running))
@@ -217,7 +216,9 @@ impl Server {
         let gateway = Gateway::new(app.clone(), gateway_settings(settings));
         let until = stop.clone();
         tasks.spawn(async move {
-            let served = gateway.serve(vec![listeners.gateway], gateway_tls, until).await;
+            let served = gateway
+                .serve(vec![listeners.gateway], gateway_tls, until)
+                .await;
             served.context("failed to serve the gateway")
         });
         let (background, until) = (app.clone(), stop.clone());
@@ -230,7 +231,11 @@ impl Server {
             telemetry::keep_metrics(metrics, until).await;
             Ok(())
         });
-        Ok(Self { tasks, stop, _announced: announced })
+        Ok(Self {
+            tasks,
+            stop,
+            _announced: announced,
+        })
     }
 
     /// Waits until the server was told to stop and what was in flight has finished.
@@ -285,11 +290,7 @@ pub(crate) fn serve_console(
     Ok(())
 }
 
-fn announcement(
-    app: &App,
-    listeners: &Listeners,
-    settings: &Settings,
-) -> anyhow::Result<Running> {
+fn announcement(app: &App, listeners: &Listeners, settings: &Settings) -> anyhow::Result<Running> {
     if let Some(other) = Running::find(&settings.data_dir) {
         bail!(
             "a server runs on {} already (process {}, console {}); stop it, or give this one \
@@ -311,7 +312,10 @@ fn announcement(
 }
 
 fn absolute(files: &[std::path::PathBuf]) -> Vec<std::path::PathBuf> {
-    files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect()
+    files
+        .iter()
+        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()))
+        .collect()
 }
 
 fn gateway_settings(settings: &Settings) -> GatewaySettings {
@@ -340,23 +344,33 @@ fn public_url(listener: &Listener, bound: SocketAddr) -> anyhow::Result<Url> {
     if let Some(url) = &listener.public_url {
         return Ok(url.clone());
     }
-    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    let scheme = if listener.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     // Microsoft registers http redirect URIs for `localhost` only, and certificates are made for
     // names; 127.0.0.1 would do for neither.
-    let localhost = bound.ip().is_unspecified() || bound.ip() == [127, 0, 0, 1];
+    let localhost = bound.ip().is_unspecified() || bound.ip() == IpAddr::from([127, 0, 0, 1]);
     let host = if localhost {
         format!("localhost:{}", bound.port())
     } else {
         bound.to_string()
     };
-    Url::parse(&format!("{scheme}://{host}")).context("failed to make a URL of the listener's address")
+    Url::parse(&format!("{scheme}://{host}"))
+        .context("failed to make a URL of the listener's address")
 }
 
 /// TLS with a certificate from files; HTTP/2 is offered first.
 fn tls_config(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
     let certificates = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("failed to read the certificate {}", files.certificate.display()))?;
+        .with_context(|| {
+            format!(
+                "failed to read the certificate {}",
+                files.certificate.display()
+            )
+        })?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("failed to read the private key {}", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -379,14 +393,12 @@ fn tls_config(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Fronted;
 
     fn listener(public_url: Option<&str>) -> Listener {
         Listener {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             public_url: public_url.map(|url| Url::parse(url).expect("a URL")),
             tls: None,
-            fronted: Fronted::No,
         }
     }
 
@@ -398,25 +410,36 @@ mod tests {
         let url = public_url(&listener(Some("https://tieline.example.com")), bound).expect("a URL");
         assert_eq!(url.as_str(), "https://tieline.example.com/");
         let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8420));
-        assert_eq!(public_url(&listener(None), v6).expect("a URL").as_str(), "http://[::1]:8420/");
+        assert_eq!(
+            public_url(&listener(None), v6).expect("a URL").as_str(),
+            "http://[::1]:8420/"
+        );
     }
 
     #[test]
     fn a_certificate_that_is_none_is_named() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let files =
-            TlsFiles { certificate: file.path().to_owned(), key: file.path().to_owned() };
+        let files = TlsFiles {
+            certificate: file.path().to_owned(),
+            key: file.path().to_owned(),
+        };
         let error = tls_config(&files).expect_err("refused");
         assert!(format!("{error:#}").contains("private key"), "{error:#}");
     }
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_said_with_the_way_out() {
-        let first = bind("console", "--console", SocketAddr::from(([127, 0, 0, 1], 0)))
-            .await
-            .expect("bound");
+        let first = bind(
+            "console",
+            "--console",
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+        )
+        .await
+        .expect("bound");
         let taken = first.local_addr().expect("an address");
-        let error = bind("console", "--console", taken).await.expect_err("taken");
+        let error = bind("console", "--console", taken)
+            .await
+            .expect_err("taken");
         assert!(error.to_string().contains("--console"), "{error}");
     }
 }

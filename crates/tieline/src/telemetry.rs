@@ -17,8 +17,9 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::config::{LogFormat, LogSettings};
 
 /// Upper bounds of latency histograms, in seconds: from a warm gateway's overhead to a slow query.
-const LATENCY_BUCKETS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const LATENCY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 /// How often samples are moved into the buckets while nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -50,12 +51,19 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, BadLevel> {
 /// When the level means nothing.
 pub(crate) fn start_logs(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = filter(&settings.level).context("failed to understand log.level")?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A subscriber that is already there was set by this very function.
     let _ = match settings.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init(),
     };
     Ok(())
 }
@@ -93,14 +101,15 @@ pub(crate) fn renderer(handle: PrometheusHandle) -> Arc<dyn Fn() -> String + Sen
 /// A list of directives. The library takes a bare word for the name of a module; here it is more
 /// likely a misspelled level.
 fn strict(directives: &str) -> Result<EnvFilter, BadLevel> {
-    let odd = directives
-        .split(',')
-        .map(str::trim)
-        .find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err());
+    let odd = directives.split(',').map(str::trim).find(|part| {
+        part.is_empty() || !part.contains('=') && part.parse::<LevelFilter>().is_err()
+    });
     if let Some(odd) = odd {
         return Err(BadLevel(odd.to_owned()));
     }
-    EnvFilter::builder().parse(directives).map_err(|_| BadLevel(directives.to_owned()))
+    EnvFilter::builder()
+        .parse(directives)
+        .map_err(|_| BadLevel(directives.to_owned()))
 }
 
 #[cfg(test)]
@@ -109,8 +118,14 @@ mod tests {
 
     #[test]
     fn a_bare_level_opens_our_crates_only() {
-        assert_eq!(filter("trace").expect("a level").to_string(), "tieline=trace,info");
-        assert_eq!(filter(" INFO ").expect("a level").to_string(), "tieline=info,warn");
+        assert_eq!(
+            filter("trace").expect("a level").to_string(),
+            "tieline=trace,info"
+        );
+        assert_eq!(
+            filter(" INFO ").expect("a level").to_string(),
+            "tieline=info,warn"
+        );
     }
 
     #[test]

@@ -136,7 +136,9 @@ pub(crate) struct Properties {
 
 fn grant(word: &str) -> Result<GrantType, String> {
     let error = |_| "authorization-code or client-credentials is expected".to_owned();
-    word.replace('-', "_").parse().map_err(|unknown: tieline_core::UnknownWord| error(unknown))
+    word.replace('-', "_")
+        .parse()
+        .map_err(|unknown: tieline_core::UnknownWord| error(unknown))
 }
 
 /// Runs the verb.
@@ -146,19 +148,28 @@ fn grant(word: &str) -> Result<GrantType, String> {
 pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
     let desk = session.open().await?;
     match verb {
-        Verb::List { filter, json } => {
-            list(&desk, &filter.unwrap_or_default(), json.into()).await
-        }
+        Verb::List { filter, json } => list(&desk, &filter.unwrap_or_default(), json.into()).await,
         Verb::Show { account, json } => show(&desk, &account, json.into()).await,
         Verb::Add(args) => add(&desk, args).await,
-        Verb::Edit { account, name, properties, json } => {
-            edit(&desk, &account, name, &properties, json.into()).await
-        }
+        Verb::Edit {
+            account,
+            name,
+            properties,
+            json,
+        } => edit(&desk, &account, name, &properties, json.into()).await,
         Verb::Remove { account, yes } => remove(&desk, &account, yes.into()).await,
         Verb::Restore { id } => restore(&desk, &id).await,
-        Verb::Connect { account, organization, json } => {
+        Verb::Connect {
+            account,
+            organization,
+            json,
+        } => {
             let account = find(&desk, &account).await?;
-            let whose = if organization { Whose::Organization } else { Whose::Mine };
+            let whose = if organization {
+                Whose::Organization
+            } else {
+                Whose::Mine
+            };
             connect::run(&desk, &account, whose, json.into(), &session.settings).await
         }
         Verb::Test { account, json } => test(&desk, &account, json.into()).await,
@@ -176,14 +187,16 @@ async fn find(desk: &Desk, reference: &str) -> anyhow::Result<Account> {
     found.with_context(|| format!("failed to find the account {reference}"))
 }
 
-async fn list(
-    desk: &Desk,
-    filter: &str,
-    format: Format,
-) -> anyhow::Result<Exit> {
-    let accounts = desk.app.account_list(filter).await.context("failed to list the accounts")?;
+async fn list(desk: &Desk, filter: &str, format: Format) -> anyhow::Result<Exit> {
+    let accounts = desk
+        .app
+        .account_list(filter)
+        .await
+        .context("failed to list the accounts")?;
     if format == Format::Json {
-        let shapes = accounts.iter().map(|account| AccountJson::of(account, language));
+        let shapes = accounts
+            .iter()
+            .map(|account| AccountJson::of(account, desk.language));
         output::json(&shapes.collect::<Vec<_>>())?;
         return Ok(Exit::Done);
     }
@@ -192,28 +205,35 @@ async fn list(
             if account.is_default { "*" } else { "" }.to_owned(),
             account.name.to_string(),
             account.connection.state.to_string(),
-            account.connection.since.format("%Y-%m-%d %H:%M UTC").to_string(),
+            account
+                .connection
+                .since
+                .format("%Y-%m-%d %H:%M UTC")
+                .to_string(),
             account.api_url.clone(),
         ]
     };
     let rows: Vec<_> = accounts.iter().map(row).collect();
-    output::line(&output::table(&["", "name", "state", "since", "api url"], &rows))?;
+    output::line(&output::table(
+        &["", "name", "state", "since", "api url"],
+        &rows,
+    ))?;
     Ok(Exit::Done)
 }
 
-async fn show(
-    desk: &Desk,
-    reference: &str,
-    format: Format,
-) -> anyhow::Result<Exit> {
-    let account = find(app, reference).await?;
-    let shape = AccountJson::of(&account, language);
+async fn show(desk: &Desk, reference: &str, format: Format) -> anyhow::Result<Exit> {
+    let account = find(desk, reference).await?;
+    let shape = AccountJson::of(&account, desk.language);
     if format == Format::Json {
         output::json(&shape)?;
         return Ok(Exit::Done);
     }
     output::line(&shape.properties())?;
-    let events = desk.app.account_events(account.id, 10).await.context("failed to read its history")?;
+    let events = desk
+        .app
+        .account_events(account.id, 10)
+        .await
+        .context("failed to read its history")?;
     for event in events {
         let at = event.at.format("%Y-%m-%d %H:%M:%S UTC");
         output::line(&format!("  {at}  {}  {}", event.to, event.reason.code))?;
@@ -222,18 +242,23 @@ async fn show(
 }
 
 async fn add(desk: &Desk, args: AddArgs) -> anyhow::Result<Exit> {
-    let mut form = AccountForm { name: args.name, ..AccountForm::default() };
+    let mut form = AccountForm {
+        name: args.name,
+        ..AccountForm::default()
+    };
     args.properties.write_to(&mut form)?;
-    propose(app, &mut form).await?;
-    let applied =
-        desk.app.account_add(&desk.by, form).await.context("failed to add the account")?;
-    applied_told(&applied, args.json.into())
+    propose(desk, &mut form).await?;
+    let applied = desk
+        .app
+        .account_add(&desk.by, form)
+        .await
+        .context("failed to add the account")?;
+    applied_told(&applied, args.json.into(), desk.language)
 }
 
 /// Fills in the endpoints that were not given: the organization names them itself.
 async fn propose(desk: &Desk, form: &mut AccountForm) -> anyhow::Result<()> {
-    if form.api_url.is_empty()
-        || !(form.authorization_url.is_empty() || form.token_url.is_empty())
+    if form.api_url.is_empty() || !(form.authorization_url.is_empty() || form.token_url.is_empty())
     {
         return Ok(());
     }
@@ -241,7 +266,7 @@ async fn propose(desk: &Desk, form: &mut AccountForm) -> anyhow::Result<()> {
         "failed to ask the organization for its endpoints; name them with --authorization-url \
          and --token-url",
     )?;
-    warn_of(&proposal.notes, language);
+    warn_of(&proposal.notes, desk.language);
     let fill = |field: &mut String, proposed: Option<String>| {
         if field.is_empty() {
             *field = proposed.unwrap_or_default();
@@ -259,24 +284,34 @@ async fn edit(
     properties: &Properties,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let account = find(app, reference).await?;
+    let account = find(desk, reference).await?;
     let mut form = AccountForm::of(&account);
     if let Some(name) = name {
         form.name = name;
     }
     properties.write_to(&mut form)?;
-    let edited = desk.app.account_edit(&desk.by, account.id, account.version, form).await;
-    applied_told(&edited.context("failed to change the account")?, format, language)
+    let edited = desk
+        .app
+        .account_edit(&desk.by, account.id, account.version, form)
+        .await;
+    applied_told(
+        &edited.context("failed to change the account")?,
+        format,
+        desk.language,
+    )
 }
 
-fn applied_told(applied: &Applied, format: Format) -> anyhow::Result<Exit> {
+fn applied_told(applied: &Applied, format: Format, language: Language) -> anyhow::Result<Exit> {
     warn_of(&applied.warnings, language);
     let account = &applied.account;
     if format == Format::Json {
         output::json(&AccountJson::of(account, language))?;
     } else {
         output::line(&account.id.to_string())?;
-        say(&format!("{} is saved; its state is {}", account.name, account.connection.state));
+        say(&format!(
+            "{} is saved; its state is {}",
+            account.name, account.connection.state
+        ));
     }
     Ok(Exit::Done)
 }
@@ -291,26 +326,36 @@ enum Confirmation {
 impl From<bool> for Confirmation {
     /// From the flag `--yes`.
     fn from(yes: bool) -> Self {
-        if yes { Confirmation::Given } else { Confirmation::Ask }
+        if yes {
+            Confirmation::Given
+        } else {
+            Confirmation::Ask
+        }
     }
 }
 
-async fn remove(
-    desk: &Desk,
-    reference: &str,
-    confirmation: Confirmation,
-) -> anyhow::Result<Exit> {
-    let account = find(app, reference).await?;
-    let used_by = desk.app.account_used_by(account.id).await.context("failed to see who uses it")?;
+async fn remove(desk: &Desk, reference: &str, confirmation: Confirmation) -> anyhow::Result<Exit> {
+    let account = find(desk, reference).await?;
+    let used_by = desk
+        .app
+        .account_used_by(account.id)
+        .await
+        .context("failed to see who uses it")?;
     if !used_by.is_empty() {
         let names = used_by.join(", ");
-        say(&format!("{} was used in the last 30 days by {names}", account.name));
+        say(&format!(
+            "{} was used in the last 30 days by {names}",
+            account.name
+        ));
     }
     if confirmation == Confirmation::Ask && !confirmed(&account)? {
         say("nothing was removed");
         return Ok(Exit::Failure);
     }
-    desk.app.account_delete(&desk.by, account.id).await.context("failed to remove the account")?;
+    desk.app
+        .account_delete(&desk.by, account.id)
+        .await
+        .context("failed to remove the account")?;
     say(&format!(
         "{} is removed; for 30 days `tieline account restore {}` brings it back",
         account.name, account.id
@@ -320,7 +365,10 @@ async fn remove(
 
 fn confirmed(account: &Account) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        let text = format!("removing {} needs --yes where nobody can be asked", account.name);
+        let text = format!(
+            "removing {} needs --yes where nobody can be asked",
+            account.name
+        );
         return Err(Usage(text).into());
     }
     let mut err = std::io::stderr();
@@ -332,28 +380,39 @@ fn confirmed(account: &Account) -> anyhow::Result<bool> {
 }
 
 async fn restore(desk: &Desk, id: &str) -> anyhow::Result<Exit> {
-    let id = id.trim().to_uppercase().parse().map_err(|problem| Usage(format!("{problem}")))?;
+    let id = id
+        .trim()
+        .to_uppercase()
+        .parse()
+        .map_err(|problem| Usage(format!("{problem}")))?;
     let restored = desk.app.account_restore(&desk.by, id).await;
     let account = restored.context("failed to bring the account back")?;
     say(&format!("{} is back", account.name));
     Ok(Exit::Done)
 }
 
-async fn test(
-    desk: &Desk,
-    reference: &str,
-    format: Format,
-) -> anyhow::Result<Exit> {
-    let account = find(app, reference).await?;
-    let started = desk.app.test_start(TestTarget::Account(account.id)).await;
+async fn test(desk: &Desk, reference: &str, format: Format) -> anyhow::Result<Exit> {
+    let account = find(desk, reference).await?;
+    let started = desk
+        .app
+        .test_start(TestTarget::Account(account.id), desk.language)
+        .await;
     let id = started.context("failed to start the test")?;
-    let report = desk.app.test_wait(id).await.context("the test was cancelled")?;
+    let report = desk
+        .app
+        .test_wait(id)
+        .await
+        .context("the test was cancelled")?;
     if format == Format::Json {
         output::json(&report)?;
     } else {
         output::line(&ladder(&report))?;
     }
-    Ok(if report.ok { Exit::Done } else { Exit::TestFailed })
+    Ok(if report.ok {
+        Exit::Done
+    } else {
+        Exit::TestFailed
+    })
 }
 
 /// The ladder for people: a line per rung, and under a fault what to do about it.
@@ -367,15 +426,28 @@ fn ladder(report: &LadderReport) -> String {
             RungStatus::NotReached => "-   ",
         };
         let name = rung.rung.as_str();
-        lines.push(format!("{mark}  {name:<12} {:>6} ms  {}", rung.ms, rung.cause).trim_end().into());
+        lines.push(
+            format!("{mark}  {name:<12} {:>6} ms  {}", rung.ms, rung.cause)
+                .trim_end()
+                .into(),
+        );
         if !rung.remedy.is_empty() && rung.status != RungStatus::NotReached {
             lines.push(format!("                              → {}", rung.remedy));
         }
         if rung.status == RungStatus::Failed {
             let evidence = &rung.evidence;
-            let seen = [&evidence.code, &evidence.error, &evidence.message, &evidence.trace_id];
+            let seen = [
+                &evidence.code,
+                &evidence.error,
+                &evidence.message,
+                &evidence.trace_id,
+            ];
             let seen: Vec<_> = seen.into_iter().flatten().map(String::as_str).collect();
-            lines.push(format!("                                [{}] {}", rung.code, seen.join(" · ")));
+            lines.push(format!(
+                "                                [{}] {}",
+                rung.code,
+                seen.join(" · ")
+            ));
         }
     }
     lines.join("\n")
@@ -418,8 +490,14 @@ mod tests {
 
     #[test]
     fn a_grant_is_spelled_with_either_stroke() {
-        assert_eq!(grant("client-credentials"), Ok(GrantType::ClientCredentials));
-        assert_eq!(grant("authorization_code"), Ok(GrantType::AuthorizationCode));
+        assert_eq!(
+            grant("client-credentials"),
+            Ok(GrantType::ClientCredentials)
+        );
+        assert_eq!(
+            grant("authorization_code"),
+            Ok(GrantType::AuthorizationCode)
+        );
         assert!(grant("password").is_err());
     }
 
@@ -432,17 +510,28 @@ mod tests {
             code: "secret-wrong".into(),
             cause: "The secret is wrong.".into(),
             remedy: "Copy it again.".into(),
-            evidence: Evidence { code: Some("AADSTS7000215".into()), ..Evidence::default() },
+            evidence: Evidence {
+                code: Some("AADSTS7000215".into()),
+                ..Evidence::default()
+            },
         };
         let text = ladder(&LadderReport::of(Utc::now(), vec![rung]));
-        for part in ["FAIL  token", "41 ms", "→ Copy it again.", "[secret-wrong] AADSTS7000215"] {
+        for part in [
+            "FAIL  token",
+            "41 ms",
+            "→ Copy it again.",
+            "[secret-wrong] AADSTS7000215",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }
 
     #[test]
     fn properties_that_are_not_named_stay() {
-        let mut form = AccountForm { notes: "kept".into(), ..AccountForm::default() };
+        let mut form = AccountForm {
+            notes: "kept".into(),
+            ..AccountForm::default()
+        };
         let given = Properties {
             api_url: Some("https://x.example".into()),
             authorization_url: None,
@@ -456,6 +545,9 @@ mod tests {
             notes: None,
         };
         given.write_to(&mut form).expect("written");
-        assert_eq!((form.notes.as_str(), form.api_url.as_str()), ("kept", "https://x.example"));
+        assert_eq!(
+            (form.notes.as_str(), form.api_url.as_str()),
+            ("kept", "https://x.example")
+        );
     }
 }

@@ -66,7 +66,10 @@ pub(crate) async fn run(
         Whose::Mine => ConsentPrompt::SelectAccount,
         Whose::Organization => ConsentPrompt::AdminConsent,
     };
-    let begun = desk.app.consent_begin(ConsentTarget::Account(account.id), None, prompt).await;
+    let begun = desk
+        .app
+        .consent_begin(ConsentTarget::Account(account.id), None, prompt)
+        .await;
     let start = begun.context("failed to begin the consent")?;
     announce(desk, &start, format)?;
     let end = tokio::select! {

@@ -82,14 +82,22 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
     let desk = session.open().await?;
     match verb {
         Verb::List { json } => list(&desk, json).await?,
-        Verb::Add { name, accounts, json } => add(&desk, &name, &accounts, json).await?,
+        Verb::Add {
+            name,
+            accounts,
+            json,
+        } => add(&desk, &name, &accounts, json).await?,
         Verb::Remove { consumer } => {
             let removed = desk.app.consumer_remove(&desk.by, &consumer).await;
             removed.context("failed to remove the consumer")?;
         }
         Verb::Key(KeyVerb::Add { consumer, json }) => key_add(&desk, &consumer, json).await?,
         Verb::Key(KeyVerb::Revoke { consumer, key }) => {
-            let found = desk.app.consumer_find(&consumer).await.context("failed to find the consumer")?;
+            let found = desk
+                .app
+                .consumer_find(&consumer)
+                .await
+                .context("failed to find the consumer")?;
             let id = key_named(&found, &key)?;
             let revoked = desk.app.consumer_key_revoke(&desk.by, &consumer, id).await;
             revoked.context("failed to revoke the key")?;
@@ -99,17 +107,29 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
 }
 
 async fn list(desk: &Desk, json: bool) -> anyhow::Result<()> {
-    let consumers = desk.app.consumer_list().await.context("failed to list the consumers")?;
+    let consumers = desk
+        .app
+        .consumer_list()
+        .await
+        .context("failed to list the consumers")?;
     if json {
         return output::json(&consumers.iter().map(ConsumerJson::of).collect::<Vec<_>>());
     }
-    let accounts = desk.app.account_list("").await.context("failed to list the accounts")?;
+    let accounts = desk
+        .app
+        .account_list("")
+        .await
+        .context("failed to list the accounts")?;
     let rows: Vec<_> = consumers
         .iter()
         .map(|consumer| {
             let keys = consumer.keys.iter().filter(|key| key.revoked_at.is_none());
             let keys: Vec<_> = keys.map(|key| format!("{}…", key.prefix)).collect();
-            vec![consumer.name.clone(), uses(&consumer.grant, &accounts), keys.join(" ")]
+            vec![
+                consumer.name.clone(),
+                uses(&consumer.grant, &accounts),
+                keys.join(" "),
+            ]
         })
         .collect();
     output::line(&output::table(&["name", "accounts", "keys"], &rows))
@@ -120,7 +140,10 @@ fn uses(grant: &ConsumerGrant, accounts: &[Account]) -> String {
         ConsumerGrant::AllAccounts => "all".to_owned(),
         ConsumerGrant::Accounts { .. } => {
             let covered = accounts.iter().filter(|account| grant.covers(account.id));
-            covered.map(|account| account.name.to_string()).collect::<Vec<_>>().join(", ")
+            covered
+                .map(|account| account.name.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
         }
     }
 }
@@ -132,7 +155,11 @@ async fn add(desk: &Desk, name: &str, accounts: &[String], json: bool) -> anyhow
         let mut ids = Vec::new();
         for account in accounts {
             let found = desk.app.account_find(account).await;
-            ids.push(found.with_context(|| format!("failed to find the account {account}"))?.id);
+            ids.push(
+                found
+                    .with_context(|| format!("failed to find the account {account}"))?
+                    .id,
+            );
         }
         ConsumerGrant::Accounts { accounts: ids }
     };
@@ -140,7 +167,10 @@ async fn add(desk: &Desk, name: &str, accounts: &[String], json: bool) -> anyhow
     let (consumer, key) = added.context("failed to add the consumer")?;
     let api_key = key.expose_secret();
     if json {
-        return output::json(&Added { api_key, consumer: ConsumerJson::of(&consumer) });
+        return output::json(&Added {
+            api_key,
+            consumer: ConsumerJson::of(&consumer),
+        });
     }
     say("The API key, shown this once; send it to the gateway as a bearer token:");
     output::line(api_key)
@@ -152,7 +182,11 @@ async fn key_add(desk: &Desk, consumer: &str, json: bool) -> anyhow::Result<()> 
     let api_key = key.expose_secret();
     if json {
         let (id, prefix) = (info.id.to_string(), info.prefix);
-        return output::json(&KeyAdded { api_key, id, prefix });
+        return output::json(&KeyAdded {
+            api_key,
+            id,
+            prefix,
+        });
     }
     say("The API key, shown this once:");
     output::line(api_key)
@@ -169,9 +203,11 @@ fn key_named(consumer: &Consumer, reference: &str) -> anyhow::Result<ApiKeyId> {
     });
     match (fitting.next(), fitting.next()) {
         (Some(key), None) => Ok(key.id),
-        (Some(_), Some(_)) => {
-            Err(Usage(format!("several keys of {} begin with {wanted}", consumer.name)).into())
-        }
+        (Some(_), Some(_)) => Err(Usage(format!(
+            "several keys of {} begin with {wanted}",
+            consumer.name
+        ))
+        .into()),
         (None, _) => Err(tieline_app::AppError::NotFound { what: "key" }.into()),
     }
 }

@@ -84,26 +84,48 @@ fn told(check: &Check) -> String {
         Status::Failed => "FAIL",
     };
     let line = format!("{mark}  {:<14} {}", check.check, check.detail);
-    if check.remedy.is_empty() { line } else { format!("{line}\n                     → {}", check.remedy) }
+    if check.remedy.is_empty() {
+        line
+    } else {
+        format!("{line}\n                     → {}", check.remedy)
+    }
 }
 
 fn ok(check: &'static str, detail: impl Into<String>) -> Check {
-    Check { check, status: Status::Ok, detail: detail.into(), remedy: String::new() }
+    Check {
+        check,
+        status: Status::Ok,
+        detail: detail.into(),
+        remedy: String::new(),
+    }
 }
 
 fn warning(check: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Check {
-    Check { check, status: Status::Warning, detail: detail.into(), remedy: remedy.into() }
+    Check {
+        check,
+        status: Status::Warning,
+        detail: detail.into(),
+        remedy: remedy.into(),
+    }
 }
 
 fn failed(check: &'static str, error: &anyhow::Error, remedy: impl Into<String>) -> Check {
-    Check { check, status: Status::Failed, detail: format!("{error:#}"), remedy: remedy.into() }
+    Check {
+        check,
+        status: Status::Failed,
+        detail: format!("{error:#}"),
+        remedy: remedy.into(),
+    }
 }
 
 // It was understood, or we were not here.
 fn configuration(settings: &Settings) -> Check {
     match &settings.file {
         Some(path) => ok("configuration", format!("read from {}", path.display())),
-        None => ok("configuration", "no file; the defaults, the environment and flags"),
+        None => ok(
+            "configuration",
+            "no file; the defaults, the environment and flags",
+        ),
     }
 }
 
@@ -129,7 +151,8 @@ fn data_directory(path: &Path) -> Check {
 #[cfg(unix)]
 fn open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|about| about.permissions().mode() & 0o077 != 0)
+    path.metadata()
+        .is_ok_and(|about| about.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
@@ -141,7 +164,11 @@ async fn keys_and_database(settings: &Settings) -> Check {
     let name = "database";
     let shown = settings.database_shown();
     if settings.database_url.is_none() && !settings.data_dir.join("tieline.db").exists() {
-        return warning(name, format!("{shown} is not there yet"), "it is made at the first start");
+        return warning(
+            name,
+            format!("{shown} is not there yet"),
+            "it is made at the first start",
+        );
     }
     let keys = match runtime::open_keys(settings) {
         Ok(keys) => Arc::new(keys),
@@ -154,7 +181,10 @@ async fn keys_and_database(settings: &Settings) -> Check {
         Err(error) => return failed(name, &error, "check database.url, or run `tieline migrate`"),
     };
     match store.ping().await {
-        Ok(()) => ok(name, format!("{shown} answers, and its tables are those of this version")),
+        Ok(()) => ok(
+            name,
+            format!("{shown} answers, and its tables are those of this version"),
+        ),
         Err(error) => failed(name, &error.into(), "see whether the database is up"),
     }
 }
@@ -163,9 +193,16 @@ fn server(running: Option<&Running>) -> Check {
     match running {
         Some(running) => {
             let since = running.started_at.format("%Y-%m-%d %H:%M UTC");
-            ok("server", format!("runs as process {} since {since}", running.pid))
+            ok(
+                "server",
+                format!("runs as process {} since {since}", running.pid),
+            )
         }
-        None => warning("server", "does not run on this data directory", "start `tieline serve`"),
+        None => warning(
+            "server",
+            "does not run on this data directory",
+            "start `tieline serve`",
+        ),
     }
 }
 
@@ -177,7 +214,10 @@ fn addresses(settings: &Settings, running: Option<&Running>) -> Check {
     match console {
         Ok(url) => {
             let callback = format!("{}admin/msdynamicscallback.html", url);
-            ok("redirect URI", format!("{callback} has to be registered with Microsoft"))
+            ok(
+                "redirect URI",
+                format!("{callback} has to be registered with Microsoft"),
+            )
         }
         Err(error) => failed("redirect URI", &error, "set console.public_url"),
     }
@@ -192,7 +232,12 @@ async fn way_out(settings: &Settings) -> Vec<Check> {
             return vec![failed(name, &error.into(), "check the section [outbound]")];
         }
     };
-    let sent = outbound.http().get(MICROSOFT).timeout(PATIENCE).send().await;
+    let sent = outbound
+        .http()
+        .get(MICROSOFT)
+        .timeout(PATIENCE)
+        .send()
+        .await;
     match sent.context("cannot reach login.microsoftonline.com") {
         Err(error) => vec![warning(
             name,
@@ -200,8 +245,14 @@ async fn way_out(settings: &Settings) -> Vec<Check> {
             "let this machine out to port 443, or set outbound.proxy",
         )],
         Ok(response) => {
-            let date = response.headers().get("date").and_then(|date| date.to_str().ok());
-            vec![ok(name, "login.microsoftonline.com answers"), clock(date, Utc::now())]
+            let date = response
+                .headers()
+                .get("date")
+                .and_then(|date| date.to_str().ok());
+            vec![
+                ok(name, "login.microsoftonline.com answers"),
+                clock(date, Utc::now()),
+            ]
         }
     }
 }
@@ -231,8 +282,13 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_is_a_fault() {
-        let now = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").expect("a time").to_utc();
-        assert_eq!(clock(Some("Sun, 01 Mar 2026 12:00:20 GMT"), now).status, Status::Ok);
+        let now = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z")
+            .expect("a time")
+            .to_utc();
+        assert_eq!(
+            clock(Some("Sun, 01 Mar 2026 12:00:20 GMT"), now).status,
+            Status::Ok
+        );
         let off = clock(Some("Sun, 01 Mar 2026 11:50:00 GMT"), now);
         assert_eq!(off.status, Status::Failed);
         assert!(off.detail.starts_with("600 "), "{}", off.detail);
@@ -251,6 +307,9 @@ mod tests {
         };
         assert_eq!(open(0o755), Status::Warning);
         assert_eq!(open(0o700), Status::Ok);
-        assert_eq!(data_directory(&directory.path().join("no")).status, Status::Warning);
+        assert_eq!(
+            data_directory(&directory.path().join("no")).status,
+            Status::Warning
+        );
     }
 }

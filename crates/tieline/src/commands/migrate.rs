@@ -24,8 +24,15 @@ pub(crate) async fn run(args: Args, session: Session) -> anyhow::Result<Exit> {
     let settings = session.settings;
     files::private_directory(&settings.data_dir)?;
     let keys = Arc::new(runtime::open_keys(&settings)?);
-    let upgrade = if args.check { Upgrade::Refuse } else { Upgrade::Run };
+    let upgrade = if args.check {
+        Upgrade::Refuse
+    } else {
+        Upgrade::Run
+    };
     runtime::open_store(&settings, keys, upgrade).await?;
-    output::line(&format!("{}: the tables are those of this version", settings.database_shown()))?;
+    output::line(&format!(
+        "{}: the tables are those of this version",
+        settings.database_shown()
+    ))?;
     Ok(Exit::Done)
 }

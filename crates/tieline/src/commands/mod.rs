@@ -7,8 +7,8 @@ mod consumer;
 mod doctor;
 mod key;
 mod migrate;
-mod sandbox;
-mod serve;
+pub(crate) mod sandbox;
+pub(crate) mod serve;
 mod user;
 
 use tieline_app::App;
@@ -47,7 +47,12 @@ impl Session {
     /// When either cannot be opened.
     pub(crate) async fn open(&self) -> anyhow::Result<Desk> {
         let (app, running) = runtime::open_beside(&self.settings).await?;
-        Ok(Desk { app, by: self.by.clone(), language: self.language, running })
+        Ok(Desk {
+            app,
+            by: self.by.clone(),
+            language: self.language,
+            running,
+        })
     }
 }
 

@@ -105,7 +105,9 @@ pub(crate) async fn run(args: Args, session: Session) -> anyhow::Result<Exit> {
 /// # Errors
 /// When it cannot be read or understood.
 pub(crate) fn seed(file: Option<&Path>) -> anyhow::Result<Seed> {
-    let Some(path) = file else { return Ok(Seed::default()) };
+    let Some(path) = file else {
+        return Ok(Seed::default());
+    };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the seed {}", path.display()))?;
     Seed::parse(&text).with_context(|| format!("failed to understand the seed {}", path.display()))
@@ -138,6 +140,8 @@ fn announcement(sandbox: &Sandbox, hosts: &[String]) -> String {
             address.ip()
         ));
     }
-    text.push_str("\nIt has well-known users and secrets: keep it on this machine. Ctrl-C ends it.");
+    text.push_str(
+        "\nIt has well-known users and secrets: keep it on this machine. Ctrl-C ends it.",
+    );
     text
 }

@@ -43,15 +43,28 @@ pub(crate) struct Args {
 impl Args {
     /// The settings that the flags make.
     pub(crate) fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
-        let password_file = self.admin_password_file.as_ref().map(|path| path.display().to_string());
+        let password_file = self
+            .admin_password_file
+            .as_ref()
+            .map(|path| path.display().to_string());
         let all = [
             ("console.listen", "--console", self.console.clone()),
             ("gateway.listen", "--gateway", self.gateway.clone()),
-            ("console.public_url", "--public-url", self.public_url.clone()),
+            (
+                "console.public_url",
+                "--public-url",
+                self.public_url.clone(),
+            ),
             ("admin.email", "--admin-email", self.admin_email.clone()),
-            ("admin.password_file", "--admin-password-file", password_file),
+            (
+                "admin.password_file",
+                "--admin-password-file",
+                password_file,
+            ),
         ];
-        all.into_iter().filter_map(|(key, flag, value)| Some((key, flag, value?))).collect()
+        all.into_iter()
+            .filter_map(|(key, flag, value)| Some((key, flag, value?)))
+            .collect()
     }
 }
 
@@ -65,7 +78,11 @@ pub(crate) async fn run(args: Args, session: Session) -> anyhow::Result<Exit> {
     let settings = session.settings;
     let listeners = Listeners::bind(&settings).await?;
     let addresses = listeners.addresses(&settings)?;
-    let upgrade = if args.no_migrate { Upgrade::Refuse } else { Upgrade::Run };
+    let upgrade = if args.no_migrate {
+        Upgrade::Refuse
+    } else {
+        Upgrade::Run
+    };
     let app = runtime::open_app(&settings, &addresses, upgrade).await?;
     first_administrator(&app, &settings).await?;
     let server = Server::start(&app, listeners, &settings, metrics, stop)?;
@@ -102,7 +119,9 @@ async fn first_administrator(app: &App, settings: &Settings) -> anyhow::Result<(
     }
     let email = &settings.admin.email;
     if given.is_some() {
-        say(&format!("The first administrator is {email}, with the password given."));
+        say(&format!(
+            "The first administrator is {email}, with the password given."
+        ));
     } else {
         let password = password.expose_secret();
         say(&format!(
@@ -116,7 +135,11 @@ async fn first_administrator(app: &App, settings: &Settings) -> anyhow::Result<(
 /// A password that nobody could guess and that a person can copy.
 pub(crate) fn made_up_password() -> SecretString {
     let random = token::random();
-    let short: String = random.expose_secret().chars().take(PASSWORD_LENGTH).collect();
+    let short: String = random
+        .expose_secret()
+        .chars()
+        .take(PASSWORD_LENGTH)
+        .collect();
     SecretString::from(short)
 }
 

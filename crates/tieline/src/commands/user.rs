@@ -60,7 +60,8 @@ pub(crate) enum Verb {
 }
 
 fn role(word: &str) -> Result<Role, String> {
-    word.parse().map_err(|error: tieline_core::UnknownWord| error.to_string())
+    word.parse()
+        .map_err(|error: tieline_core::UnknownWord| error.to_string())
 }
 
 #[derive(Debug, Serialize)]
@@ -87,26 +88,41 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
                 output::line(&output::table(&["email", "role"], &rows))?;
             }
         }
-        Verb::Add { email, role, password_file, json } => {
+        Verb::Add {
+            email,
+            role,
+            password_file,
+            json,
+        } => {
             let (password, shown) = password(password_file.as_deref())?;
             let user = app
                 .user_add(&by, &email, &password, role)
                 .await
                 .context("failed to add the user")?;
             if json {
-                output::json(&Added { user: UserJson::of(&user), password: shown })?;
+                output::json(&Added {
+                    user: UserJson::of(&user),
+                    password: shown,
+                })?;
             } else {
                 say(&format!("{} may sign in now, as {}", user.email, user.role));
                 show_password(shown)?;
             }
         }
         Verb::Remove { user } => {
-            app.user_remove(&by, &user).await.context("failed to remove the user")?;
+            app.user_remove(&by, &user)
+                .await
+                .context("failed to remove the user")?;
         }
         Verb::Role { user, role } => {
-            app.user_set_role(&by, &user, role).await.context("failed to change the role")?;
+            app.user_set_role(&by, &user, role)
+                .await
+                .context("failed to change the role")?;
         }
-        Verb::Password { user, password_file } => {
+        Verb::Password {
+            user,
+            password_file,
+        } => {
             let (password, shown) = password(password_file.as_deref())?;
             app.user_set_password(&by, &user, &password)
                 .await

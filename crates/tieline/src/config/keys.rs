@@ -53,11 +53,19 @@ pub(crate) enum Secret {
 }
 
 const fn key(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, secret: Secret::No }
+    Key {
+        name,
+        kind,
+        secret: Secret::No,
+    }
 }
 
 const fn secret(name: &'static str) -> Key {
-    Key { name, kind: Kind::Text, secret: Secret::Yes }
+    Key {
+        name,
+        kind: Kind::Text,
+        secret: Secret::Yes,
+    }
 }
 
 /// Every key there is.
@@ -101,7 +109,11 @@ pub(crate) fn find_variable(rest: &str) -> Option<&'static Key> {
 
 /// Whether a name is a section.
 pub(crate) fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    KEYS.iter().any(|key| {
+        key.name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
 }
 
 /// The known name that somebody may have meant.
@@ -146,13 +158,20 @@ mod tests {
     fn no_two_keys_share_an_environment_variable() {
         let variables: BTreeSet<String> = KEYS.iter().map(variable_of).collect();
         assert_eq!(variables.len(), KEYS.len());
-        assert_eq!(find_variable("DATABASE_URL_FILE").map(|k| k.name), Some("database.url_file"));
+        assert_eq!(
+            find_variable("DATABASE_URL_FILE").map(|k| k.name),
+            Some("database.url_file")
+        );
     }
 
     #[test]
     fn every_secret_can_be_given_as_a_file() {
         for key in KEYS.iter().filter(|key| key.secret == Secret::Yes) {
-            assert!(find(&format!("{}_file", key.name)).is_some(), "{}", key.name);
+            assert!(
+                find(&format!("{}_file", key.name)).is_some(),
+                "{}",
+                key.name
+            );
         }
     }
 }

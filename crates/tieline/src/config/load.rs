@@ -106,19 +106,31 @@ impl Sources {
         read_file(DEFAULT, None, &mut raw)?;
         let file = self.find_file()?;
         if let Some(path) = &file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
             read_file(&text, Some(path), &mut raw)?;
         }
         self.read_environment(&mut raw)?;
         for (name, flag, value) in &self.flags {
-            raw.insert(name, Given { text: value.clone(), origin: Origin::Flag(flag) });
+            raw.insert(
+                name,
+                Given {
+                    text: value.clone(),
+                    origin: Origin::Flag(flag),
+                },
+            );
         }
         Ok((raw, file))
     }
 
     fn find_file(&self) -> Result<Option<PathBuf>, ConfigError> {
-        if let Some(path) = self.file.clone().or_else(|| self.variable("TIELINE_CONFIG").map(Into::into)) {
+        if let Some(path) = self
+            .file
+            .clone()
+            .or_else(|| self.variable("TIELINE_CONFIG").map(Into::into))
+        {
             return Ok(Some(path));
         }
         if self.search == Search::Nowhere {
@@ -138,7 +150,12 @@ impl Sources {
             match candidate.try_exists() {
                 Ok(true) => return Ok(Some(candidate)),
                 Ok(false) => {}
-                Err(source) => return Err(ConfigError::Unreadable { path: candidate, source }),
+                Err(source) => {
+                    return Err(ConfigError::Unreadable {
+                        path: candidate,
+                        source,
+                    });
+                }
             }
         }
         Ok(None)
@@ -146,12 +163,16 @@ impl Sources {
 
     fn variable(&self, name: &str) -> Option<String> {
         let found = self.environment.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty())
     }
 
     fn read_environment(&self, raw: &mut Raw) -> Result<(), ConfigError> {
         for (name, value) in &self.environment {
-            let Some(rest) = name.strip_prefix("TIELINE_") else { continue };
+            let Some(rest) = name.strip_prefix("TIELINE_") else {
+                continue;
+            };
             if is_somebody_elses(rest) || value.is_empty() {
                 continue;
             }
@@ -159,7 +180,13 @@ impl Sources {
                 return Err(unknown_variable(name, rest));
             };
             let origin = Origin::Variable(name.clone());
-            raw.insert(key.name, Given { text: value.clone(), origin });
+            raw.insert(
+                key.name,
+                Given {
+                    text: value.clone(),
+                    origin,
+                },
+            );
         }
         Ok(())
     }
@@ -172,13 +199,17 @@ fn is_somebody_elses(rest: &str) -> bool {
         text == "SERVICE_HOST"
             || text.starts_with("SERVICE_PORT")
             || text == "PORT"
-            || text.strip_prefix("PORT_").is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit()))
+            || text
+                .strip_prefix("PORT_")
+                .is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit()))
     };
     rest == "CONFIG"
         || rest == "SCREENSHOTS"
         || rest.starts_with("TEST_")
         || kubernetes(rest)
-        || rest.match_indices('_').any(|(at, _)| kubernetes(&rest[at + 1..]))
+        || rest
+            .match_indices('_')
+            .any(|(at, _)| kubernetes(&rest[at + 1..]))
 }
 
 fn unknown_variable(name: &str, rest: &str) -> ConfigError {
@@ -188,7 +219,11 @@ fn unknown_variable(name: &str, rest: &str) -> ConfigError {
         .filter(|key| likeness(key) >= 0.75)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
         .map(|key| format!("TIELINE_{}", keys::variable_of(key)));
-    ConfigError::UnknownKey { origin: Origin::Variable(name.to_owned()), key: name.to_owned(), nearest }
+    ConfigError::UnknownKey {
+        origin: Origin::Variable(name.to_owned()),
+        key: name.to_owned(),
+        nearest,
+    }
 }
 
 // === files ===
@@ -196,7 +231,10 @@ fn unknown_variable(name: &str, rest: &str) -> ConfigError {
 fn read_file(text: &str, path: Option<&Path>, raw: &mut Raw) -> Result<(), ConfigError> {
     let place = |offset: usize| match path {
         None => Origin::Default,
-        Some(path) => Origin::File { path: path.to_owned(), line: line_of(text, offset) },
+        Some(path) => Origin::File {
+            path: path.to_owned(),
+            line: line_of(text, offset),
+        },
     };
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         origin: place(error.span().map_or(0, |span| span.start)),
@@ -226,11 +264,19 @@ fn read_table(
                 read_table(inner, &full, place, raw)?;
             }
             (None, found) if keys::is_section(&full) => {
-                return Err(ConfigError::NotASection { origin, key: full, found: found.type_str() });
+                return Err(ConfigError::NotASection {
+                    origin,
+                    key: full,
+                    found: found.type_str(),
+                });
             }
             (None, _) => {
                 let nearest = keys::nearest(&full).map(ToOwned::to_owned);
-                return Err(ConfigError::UnknownKey { origin, key: full, nearest });
+                return Err(ConfigError::UnknownKey {
+                    origin,
+                    key: full,
+                    nearest,
+                });
             }
         }
     }
@@ -238,7 +284,11 @@ fn read_table(
 }
 
 /// The value as text, if its TOML type is the one that the key takes.
-fn text_of(key: &Key, value: &Spanned<DeValue<'_>>, origin: &Origin) -> Result<String, ConfigError> {
+fn text_of(
+    key: &Key,
+    value: &Spanned<DeValue<'_>>,
+    origin: &Origin,
+) -> Result<String, ConfigError> {
     match (key.kind, value.get_ref()) {
         (Kind::Switch, DeValue::Boolean(on)) => Ok(on.to_string()),
         (Kind::Switch, _) => Err(wrong_type(key, value.get_ref(), origin)),
@@ -250,11 +300,20 @@ fn text_of(key: &Key, value: &Spanned<DeValue<'_>>, origin: &Origin) -> Result<S
 fn wrong_type(key: &Key, found: &DeValue<'_>, origin: &Origin) -> ConfigError {
     let expected = key.kind.to_string();
     let found = found.type_str().to_owned();
-    ConfigError::WrongType { origin: origin.clone(), key: key.name, expected, found }
+    ConfigError::WrongType {
+        origin: origin.clone(),
+        key: key.name,
+        expected,
+        found,
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }
 
 #[cfg(test)]
@@ -275,7 +334,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("tieline.toml");
         std::fs::write(&path, text).expect("written");
-        Sources { file: Some(path), ..sources(&[]) }.read().map(|(raw, _)| raw)
+        Sources {
+            file: Some(path),
+            ..sources(&[])
+        }
+        .read()
+        .map(|(raw, _)| raw)
     }
 
     #[test]
@@ -289,8 +353,12 @@ mod tests {
                     .map(|(_, rest)| rest.split("\n[").next().unwrap_or(rest))
                     .unwrap_or_else(|| panic!("no section {section}")),
             };
-            let set = body.lines().any(|line| line.starts_with(&format!("{name} = ")));
-            let unset = body.lines().any(|line| line.starts_with(&format!("# {name} = ")));
+            let set = body
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} = ")));
+            let unset = body
+                .lines()
+                .any(|line| line.starts_with(&format!("# {name} = ")));
             assert!(set || unset, "{} is missing", key.name);
         }
     }
@@ -299,8 +367,11 @@ mod tests {
     fn later_layers_win() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("tieline.toml");
-        std::fs::write(&path, "[console]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\n")
-            .expect("written");
+        std::fs::write(
+            &path,
+            "[console]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\n",
+        )
+        .expect("written");
         let mut sources = sources(&[("TIELINE_CONSOLE_LISTEN", "127.0.0.1:2"), ("HOME", "/")]);
         sources.file = Some(path);
         let (raw, _) = sources.read().expect("read");
@@ -314,33 +385,54 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_line_and_likeness() {
-        let error = from_file("data_dir = \"x\"\n\n[console]\nlisen = \"x\"\n").expect_err("unknown");
+        let error =
+            from_file("data_dir = \"x\"\n\n[console]\nlisen = \"x\"\n").expect_err("unknown");
         let text = error.to_string();
         assert!(text.contains("line 4"), "{text}");
-        assert!(text.contains("console.lisen") && text.contains("console.listen"), "{text}");
-        let text = from_file("[consol]\nlisten = \"x\"\n").expect_err("unknown").to_string();
+        assert!(
+            text.contains("console.lisen") && text.contains("console.listen"),
+            "{text}"
+        );
+        let text = from_file("[consol]\nlisten = \"x\"\n")
+            .expect_err("unknown")
+            .to_string();
         assert!(text.contains("line 1"), "{text}");
     }
 
     #[test]
     fn a_wrong_type_says_what_is_expected() {
-        let text = from_file("[outbound]\nallow_loopback = \"yes\"\n").expect_err("refused").to_string();
-        assert!(text.contains("line 2") && text.contains("true or false"), "{text}");
-        let text = from_file("[console]\nlisten = 8420\n").expect_err("refused").to_string();
-        assert!(text.contains("integer") && text.contains("127.0.0.1:8420"), "{text}");
+        let text = from_file("[outbound]\nallow_loopback = \"yes\"\n")
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            text.contains("line 2") && text.contains("true or false"),
+            "{text}"
+        );
+        let text = from_file("[console]\nlisten = 8420\n")
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            text.contains("integer") && text.contains("127.0.0.1:8420"),
+            "{text}"
+        );
         let text = from_file("console = 1\n").expect_err("refused").to_string();
         assert!(text.contains("[console]"), "{text}");
     }
 
     #[test]
     fn broken_toml_is_placed() {
-        let text = from_file("[console]\nlisten = \n").expect_err("refused").to_string();
+        let text = from_file("[console]\nlisten = \n")
+            .expect_err("refused")
+            .to_string();
         assert!(text.contains("line 2"), "{text}");
     }
 
     #[test]
     fn a_misspelled_variable_is_refused_and_a_foreign_one_is_not() {
-        let text = sources(&[("TIELINE_DATABSE_URL", "x")]).read().expect_err("refused").to_string();
+        let text = sources(&[("TIELINE_DATABSE_URL", "x")])
+            .read()
+            .expect_err("refused")
+            .to_string();
         assert!(text.contains("TIELINE_DATABASE_URL"), "{text}");
         let foreign = [
             ("TIELINE_SERVICE_HOST", "10.0.0.1"),
@@ -358,7 +450,11 @@ mod tests {
         let path = directory.path().join("tieline.toml");
         std::fs::write(&path, "[log]\nformat = \"json\"\n").expect("written");
         let mut sources = sources(&[]);
-        sources.flags = vec![("data_dir", "--data-dir", directory.path().display().to_string())];
+        sources.flags = vec![(
+            "data_dir",
+            "--data-dir",
+            directory.path().display().to_string(),
+        )];
         assert_eq!(sources.read().expect("read").1, None);
         sources.search = Search::Usual;
         assert_eq!(sources.read().expect("read").1, Some(path));

@@ -7,7 +7,5 @@ mod load;
 mod resolve;
 
 pub(crate) use error::ConfigError;
-pub(crate) use load::{DEFAULT, Search, Sources};
-pub(crate) use resolve::{
-    Admin, Fronted, Listener, LogFormat, LogSettings, MasterKeys, Settings, TlsFiles,
-};
+pub(crate) use load::{Search, Sources};
+pub(crate) use resolve::{Listener, LogFormat, LogSettings, MasterKeys, Settings, TlsFiles};

@@ -36,16 +36,6 @@ pub(crate) struct Listener {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<Url>,
     pub(crate) tls: Option<TlsFiles>,
-    pub(crate) fronted: Fronted,
-}
-
-/// Whether a proxy stands in front of a listener and terminates TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fronted {
-    /// Nothing stands in front.
-    No,
-    /// A proxy does.
-    ByProxy,
 }
 
 /// A certificate and its key.
@@ -98,7 +88,9 @@ impl Settings {
         let raw = Reader(&raw);
         Ok(Self {
             file,
-            data_dir: raw.path("data_dir").unwrap_or_else(|| PathBuf::from("tieline-data")),
+            data_dir: raw
+                .path("data_dir")
+                .unwrap_or_else(|| PathBuf::from("tieline-data")),
             console: raw.listener("console", &CONSOLE)?,
             gateway: raw.listener("gateway", &GATEWAY)?,
             gateway_suffix: raw.host_suffix()?,
@@ -172,7 +164,9 @@ struct Reader<'a>(&'a Raw);
 
 impl Reader<'_> {
     fn given(&self, key: &str) -> Option<&Given> {
-        self.0.get(key).filter(|given| !given.text.trim().is_empty())
+        self.0
+            .get(key)
+            .filter(|given| !given.text.trim().is_empty())
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -184,7 +178,9 @@ impl Reader<'_> {
     }
 
     fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
-        let Some(given) = self.given(key) else { return Ok(false) };
+        let Some(given) = self.given(key) else {
+            return Ok(false);
+        };
         match given.text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
@@ -192,29 +188,47 @@ impl Reader<'_> {
         }
     }
 
-    fn listener(&self, section: &'static str, keys: &ListenerKeys) -> Result<Listener, ConfigError> {
+    fn listener(
+        &self,
+        section: &'static str,
+        keys: &ListenerKeys,
+    ) -> Result<Listener, ConfigError> {
         let listen = self.address(keys.listen)?;
         let tls = match (self.path(keys.tls_cert), self.path(keys.tls_key)) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
             (None, None) => None,
             (None, _) => {
-                return Err(ConfigError::HalfTls { section, missing: keys.tls_cert.to_owned() });
+                return Err(ConfigError::HalfTls {
+                    section,
+                    missing: keys.tls_cert.to_owned(),
+                });
             }
             (_, None) => {
-                return Err(ConfigError::HalfTls { section, missing: keys.tls_key.to_owned() });
+                return Err(ConfigError::HalfTls {
+                    section,
+                    missing: keys.tls_key.to_owned(),
+                });
             }
         };
-        let fronted =
-            if self.switch(keys.behind_proxy)? { Fronted::ByProxy } else { Fronted::No };
-        if !listen.ip().is_loopback() && tls.is_none() && fronted == Fronted::No {
-            return Err(ConfigError::Unprotected { section, address: listen });
+        let behind_proxy = self.switch(keys.behind_proxy)?;
+        if !listen.ip().is_loopback() && tls.is_none() && !behind_proxy {
+            return Err(ConfigError::Unprotected {
+                section,
+                address: listen,
+            });
         }
-        Ok(Listener { listen, public_url: self.origin(keys.public_url)?, tls, fronted })
+        Ok(Listener {
+            listen,
+            public_url: self.origin(keys.public_url)?,
+            tls,
+        })
     }
 
     fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
         let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let Some(given) = self.given(key) else { return Ok(fallback) };
+        let Some(given) = self.given(key) else {
+            return Ok(fallback);
+        };
         let text = given.text.trim();
         // `localhost` is what people write; it has one address that every machine listens on.
         let text = match text.strip_prefix("localhost:") {
@@ -226,7 +240,9 @@ impl Reader<'_> {
 
     /// A URL that is only an origin: scheme, host, port.
     fn origin(&self, key: &'static str) -> Result<Option<Url>, ConfigError> {
-        let Some(given) = self.given(key) else { return Ok(None) };
+        let Some(given) = self.given(key) else {
+            return Ok(None);
+        };
         let url = Url::parse(given.text.trim()).map_err(|_| wrong(key, given))?;
         let sound = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -244,13 +260,25 @@ impl Reader<'_> {
 
     fn host_suffix(&self) -> Result<Option<String>, ConfigError> {
         let key = "gateway.host_suffix";
-        let Some(given) = self.given(key) else { return Ok(None) };
-        let text = given.text.trim().trim_start_matches('.').to_ascii_lowercase();
-        let sound = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+        let Some(given) = self.given(key) else {
+            return Ok(None);
+        };
+        let text = given
+            .text
+            .trim()
+            .trim_start_matches('.')
+            .to_ascii_lowercase();
+        let sound = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
         if sound {
             Ok(Some(text))
         } else {
-            Err(wrong_value(key, given, "a host name, such as gateway.example.com"))
+            Err(wrong_value(
+                key,
+                given,
+                "a host name, such as gateway.example.com",
+            ))
         }
     }
 
@@ -265,18 +293,21 @@ impl Reader<'_> {
         let proxy = proxy
             .map(|text| {
                 let url = Url::parse(text.expose_secret().trim()).ok();
-                url.filter(|url| url.scheme() == "http" && url.has_host()).ok_or_else(|| {
-                    ConfigError::WrongValue {
+                url.filter(|url| url.scheme() == "http" && url.has_host())
+                    .ok_or_else(|| ConfigError::WrongValue {
                         origin: self.origin_of(key),
                         key,
                         expected: "a URL such as http://proxy.example.com:3128".to_owned(),
                         found: "something else".to_owned(),
-                    }
-                })
+                    })
             })
             .transpose()?;
         let ca_files = self.path("outbound.ca_file").into_iter().collect();
-        Ok(OutboundSettings { policy, ca_files, proxy })
+        Ok(OutboundSettings {
+            policy,
+            ca_files,
+            proxy,
+        })
     }
 
     fn log(&self) -> Result<LogSettings, ConfigError> {
@@ -313,7 +344,10 @@ impl Reader<'_> {
         match (self.given(key), self.given(file_key)) {
             (None, None) => Ok(None),
             (Some(text), Some(file)) if text.origin.rank() == file.origin.rank() => {
-                Err(ConfigError::GivenTwice { origin: file.origin.clone(), key })
+                Err(ConfigError::GivenTwice {
+                    origin: file.origin.clone(),
+                    key,
+                })
             }
             (Some(text), Some(file)) if text.origin.rank() < file.origin.rank() => {
                 read_secret(file_key, file).map(Some)
@@ -324,7 +358,8 @@ impl Reader<'_> {
     }
 
     fn origin_of(&self, key: &str) -> Origin {
-        self.given(key).map_or(Origin::Default, |given| given.origin.clone())
+        self.given(key)
+            .map_or(Origin::Default, |given| given.origin.clone())
     }
 }
 
@@ -337,19 +372,32 @@ fn read_secret(key: &str, given: &Given) -> Result<SecretString, ConfigError> {
         source,
     })?;
     // Editors and `echo` end a file with a line break, which no secret has.
-    Ok(SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned()))
+    Ok(SecretString::from(
+        text.trim_end_matches(['\n', '\r']).to_owned(),
+    ))
 }
 
 fn wrong(key: &'static str, given: &Given) -> ConfigError {
-    let expected = keys::find(key).map(|key| key.kind.to_string()).unwrap_or_default();
+    let expected = keys::find(key)
+        .map(|key| key.kind.to_string())
+        .unwrap_or_default();
     wrong_value(key, given, &expected)
 }
 
 fn wrong_value(key: &'static str, given: &Given, expected: &str) -> ConfigError {
     let hidden = keys::find(key).is_some_and(|key| key.secret == Secret::Yes);
-    let found = if hidden { "something else".to_owned() } else { format!("{:?}", given.text) };
+    let found = if hidden {
+        "something else".to_owned()
+    } else {
+        format!("{:?}", given.text)
+    };
     let expected = expected.to_owned();
-    ConfigError::WrongValue { origin: given.origin.clone(), key, expected, found }
+    ConfigError::WrongValue {
+        origin: given.origin.clone(),
+        key,
+        expected,
+        found,
+    }
 }
 
 #[cfg(test)]
@@ -358,7 +406,9 @@ mod tests {
     use crate::config::load::Search;
 
     fn load(flags: &[(&'static str, &str)]) -> Result<Settings, ConfigError> {
-        let flags = flags.iter().map(|(key, value)| (*key, "--flag", (*value).to_owned()));
+        let flags = flags
+            .iter()
+            .map(|(key, value)| (*key, "--flag", (*value).to_owned()));
         Settings::load(&Sources {
             file: None,
             search: Search::Nowhere,
@@ -374,23 +424,36 @@ mod tests {
         assert_eq!(settings.gateway.listen.to_string(), "127.0.0.1:8421");
         assert_eq!(settings.outbound.policy, Policy::PublicOnly);
         assert!(matches!(settings.master_keys, MasterKeys::DataDir));
-        assert!(settings.database_url().expose_secret().starts_with("sqlite:///"));
+        assert!(
+            settings
+                .database_url()
+                .expose_secret()
+                .starts_with("sqlite:///")
+        );
         assert!(!settings.log.level_given);
     }
 
     #[test]
     fn a_listener_that_can_be_overheard_is_refused() {
         let error = load(&[("gateway.listen", "0.0.0.0:8421")]).expect_err("refused");
-        assert!(error.to_string().contains("gateway.behind_proxy"), "{error}");
-        let open = [("gateway.listen", "0.0.0.0:8421"), ("gateway.behind_proxy", "true")];
-        assert_eq!(load(&open).expect("behind a proxy").gateway.fronted, Fronted::ByProxy);
+        assert!(
+            error.to_string().contains("gateway.behind_proxy"),
+            "{error}"
+        );
+        let open = [
+            ("gateway.listen", "0.0.0.0:8421"),
+            ("gateway.behind_proxy", "true"),
+        ];
+        assert!(load(&open).is_ok(), "behind a proxy");
         let tls = [
             ("console.listen", "[::]:8420"),
             ("console.tls_cert", "c.pem"),
             ("console.tls_key", "k.pem"),
         ];
         assert!(load(&tls).expect("with TLS").console.tls.is_some());
-        let half = load(&[("console.tls_cert", "c.pem")]).expect_err("half").to_string();
+        let half = load(&[("console.tls_cert", "c.pem")])
+            .expect_err("half")
+            .to_string();
         assert!(half.contains("console.tls_key"), "{half}");
     }
 
@@ -398,7 +461,11 @@ mod tests {
     fn wrong_values_say_what_is_expected() {
         for (key, value, expected) in [
             ("console.listen", "8420", "an address and a port"),
-            ("console.public_url", "https://x.example/console", "scheme, host and port alone"),
+            (
+                "console.public_url",
+                "https://x.example/console",
+                "scheme, host and port alone",
+            ),
             ("console.public_url", "tieline.example.com", "a URL"),
             ("outbound.allow_loopback", "maybe", "true or false"),
             ("log.format", "xml", "text, json"),
@@ -424,10 +491,16 @@ mod tests {
         let settings = load(&[("admin.password_file", &path)]).expect("read");
         let password = settings.admin.password.expect("a password");
         assert_eq!(password.expose_secret(), "p@ss word+");
-        let twice = [("admin.password_file", path.as_str()), ("admin.password", "x")];
+        let twice = [
+            ("admin.password_file", path.as_str()),
+            ("admin.password", "x"),
+        ];
         assert!(matches!(load(&twice), Err(ConfigError::GivenTwice { .. })));
         let missing = load(&[("database.url_file", "/nowhere/at/all")]).expect_err("missing");
-        assert!(missing.to_string().contains("database.url_file"), "{missing}");
+        assert!(
+            missing.to_string().contains("database.url_file"),
+            "{missing}"
+        );
     }
 
     #[test]

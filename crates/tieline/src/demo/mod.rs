@@ -55,7 +55,9 @@ impl Args {
             ("console.listen", "--console", self.console.clone()),
             ("gateway.listen", "--gateway", self.gateway.clone()),
         ];
-        all.into_iter().filter_map(|(key, flag, value)| Some((key, flag, value?))).collect()
+        all.into_iter()
+            .filter_map(|(key, flag, value)| Some((key, flag, value?)))
+            .collect()
     }
 }
 
@@ -88,8 +90,18 @@ pub(crate) async fn run(args: Args, session: Session) -> anyhow::Result<Exit> {
     let mut scene = Scene::of(sandbox_command::seed(args.seed.as_deref())?)?;
     scene.expect_callback_at(&addresses.console)?;
     let sandbox = start_sandbox(&args, &settings, &scene).await?;
-    settings.outbound.ca_files.push(sandbox.ca_file().to_owned());
-    let up = serve(listeners, &addresses, &settings, &scene, &sandbox, stop.clone());
+    settings
+        .outbound
+        .ca_files
+        .push(sandbox.ca_file().to_owned());
+    let up = serve(
+        listeners,
+        &addresses,
+        &settings,
+        &scene,
+        &sandbox,
+        stop.clone(),
+    );
     let (server, report) = tokio::select! {
         up = up => up?,
         () = stop.cancelled() => {
@@ -148,7 +160,8 @@ async fn serve(
 
 fn numeric(url: &mut url::Url) -> anyhow::Result<()> {
     if url.host_str() == Some("localhost") {
-        url.set_host(Some("127.0.0.1")).context("failed to name this machine by its address")?;
+        url.set_host(Some("127.0.0.1"))
+            .context("failed to name this machine by its address")?;
     }
     Ok(())
 }

@@ -52,7 +52,10 @@ pub(crate) fn forms(html: &str) -> Vec<Form> {
         match (tag.name.as_str(), form) {
             ("form", _) => {
                 let action = tag.value("action").unwrap_or_default();
-                forms.extend(open.replace(Form { action, ..Form::default() }));
+                forms.extend(open.replace(Form {
+                    action,
+                    ..Form::default()
+                }));
             }
             ("/form", _) => forms.extend(open.take()),
             ("input", Some(form)) if tag.value("type").as_deref() == Some("submit") => {
@@ -62,7 +65,8 @@ pub(crate) fn forms(html: &str) -> Vec<Form> {
             // An unticked box is not sent.
             ("input", Some(form)) if tag.value("type").as_deref() != Some("checkbox") => {
                 if let Some(name) = tag.value("name") {
-                    form.fields.push((name, tag.value("value").unwrap_or_default()));
+                    form.fields
+                        .push((name, tag.value("value").unwrap_or_default()));
                 }
             }
             _ => {}
@@ -125,15 +129,18 @@ fn end_of_tag(text: &str) -> usize {
 }
 
 fn read_tag(text: &str) -> Tag {
-    let (name, mut rest) =
-        text.split_once(|c: char| c.is_whitespace()).unwrap_or((text.trim_end_matches('/'), ""));
+    let (name, mut rest) = text
+        .split_once(|c: char| c.is_whitespace())
+        .unwrap_or((text.trim_end_matches('/'), ""));
     let mut attributes = Vec::new();
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '/');
         if rest.is_empty() {
             break;
         }
-        let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c == '=' || c.is_whitespace())
+            .unwrap_or(rest.len());
         let key = rest[..end].to_ascii_lowercase();
         rest = rest[end..].trim_start();
         let mut value = "";
@@ -142,7 +149,10 @@ fn read_tag(text: &str) -> Tag {
         }
         attributes.push((key, unescape(value)));
     }
-    Tag { name: name.to_ascii_lowercase(), attributes }
+    Tag {
+        name: name.to_ascii_lowercase(),
+        attributes,
+    }
 }
 
 fn read_value(text: &str) -> (&str, &str) {
@@ -207,18 +217,37 @@ mod tests {
         let found = forms(html);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].action, "/login?a=1&b=2");
-        let fields =
-            [("flow".to_owned(), "a'\"b < c".to_owned()), ("login".to_owned(), String::new())];
+        let fields = [
+            ("flow".to_owned(), "a'\"b < c".to_owned()),
+            ("login".to_owned(), String::new()),
+        ];
         assert_eq!(found[0].fields, fields);
-        assert_eq!(found[0].button("idSIButton9").expect("there").value, "Next > there");
-        assert_eq!(found[0].button("idBtn_Accept").expect("there").action, "/yes");
+        assert_eq!(
+            found[0].button("idSIButton9").expect("there").value,
+            "Next > there"
+        );
+        assert_eq!(
+            found[0].button("idBtn_Accept").expect("there").action,
+            "/yes"
+        );
     }
 
     #[test]
     fn broken_pages_are_read_as_far_as_they_go() {
-        for html in ["<", "<form", "<form action=\"", "<!--", "<form><input name='a'", "&#xd800;", "a<>b"] {
+        for html in [
+            "<",
+            "<form",
+            "<form action=\"",
+            "<!--",
+            "<form><input name='a'",
+            "&#xd800;",
+            "a<>b",
+        ] {
             let _ = forms(html);
         }
-        assert_eq!(forms("<form><input name='a' value='&nope;&'>")[0].fields[0].1, "&nope;&");
+        assert_eq!(
+            forms("<form><input name='a' value='&nope;&'>")[0].fields[0].1,
+            "&nope;&"
+        );
     }
 }

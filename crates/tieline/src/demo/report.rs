@@ -62,7 +62,10 @@ impl Report {
             gateway_url: app.gateway_url().as_str().trim_end_matches('/').to_owned(),
             api_key: seeded.api_key,
             account: seeded.account,
-            admin: Admin { email: seeded.admin_email, password: seeded.admin_password },
+            admin: Admin {
+                email: seeded.admin_email,
+                password: seeded.admin_password,
+            },
             sandbox: SandboxReport {
                 authority: format!("{}/{}", sandbox.origin(), scene.tenant_id),
                 tenant_id: scene.tenant_id.clone(),
@@ -78,7 +81,15 @@ impl Report {
 
     /// What people read.
     pub(crate) fn for_people(&self, data_dir: &Path) -> String {
-        let Report { console_url, gateway_url, api_key, account, admin, sandbox, .. } = self;
+        let Report {
+            console_url,
+            gateway_url,
+            api_key,
+            account,
+            admin,
+            sandbox,
+            ..
+        } = self;
         let person = sandbox.users.first();
         let upn = person.map_or("", |user| user.upn.as_str());
         let password = person.map_or("", |user| user.password.as_str());

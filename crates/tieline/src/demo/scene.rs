@@ -35,22 +35,41 @@ impl Scene {
     /// # Errors
     /// When the seed has nothing that a demo could play with.
     pub(crate) fn of(seed: Seed) -> anyhow::Result<Self> {
-        let tenant = seed.tenants.iter().find(|tenant| !tenant.organizations.is_empty());
+        let tenant = seed
+            .tenants
+            .iter()
+            .find(|tenant| !tenant.organizations.is_empty());
         let tenant = tenant.context("the seed has no tenant with an organization")?;
         let application = application(tenant).with_context(|| {
-            format!("the tenant {} has no application with a secret that is good", tenant.name)
+            format!(
+                "the tenant {} has no application with a secret that is good",
+                tenant.name
+            )
         })?;
-        let users: Vec<UserSeed> =
-            tenant.users.iter().filter(|user| !user.disabled).cloned().collect();
-        let person = users.iter().find(|user| !user.roles.is_empty()).with_context(|| {
-            format!("the tenant {} has no user with a role in its organization", tenant.name)
-        })?;
+        let users: Vec<UserSeed> = tenant
+            .users
+            .iter()
+            .filter(|user| !user.disabled)
+            .cloned()
+            .collect();
+        let person = users
+            .iter()
+            .find(|user| !user.roles.is_empty())
+            .with_context(|| {
+                format!(
+                    "the tenant {} has no user with a role in its organization",
+                    tenant.name
+                )
+            })?;
         Ok(Self {
             tenant_id: tenant.id.to_string(),
             client_id: application.client_id.to_string(),
             client_secret: good_secret(application).unwrap_or_default().to_owned(),
             redirect_uris: application.redirect_uris.clone(),
-            person: Person { upn: person.upn.clone(), password: person.password.clone() },
+            person: Person {
+                upn: person.upn.clone(),
+                password: person.password.clone(),
+            },
             users,
             seed: seed.clone(),
         })
@@ -63,9 +82,12 @@ impl Scene {
     /// When the address is none.
     pub(crate) fn expect_callback_at(&mut self, console: &Url) -> anyhow::Result<()> {
         for host in ["localhost", "127.0.0.1"] {
-            let mut uri = console.join(CALLBACK).context("failed to name the callback page")?;
+            let mut uri = console
+                .join(CALLBACK)
+                .context("failed to name the callback page")?;
             if matches!(uri.host_str(), Some("localhost" | "127.0.0.1")) {
-                uri.set_host(Some(host)).context("failed to name the callback page")?;
+                uri.set_host(Some(host))
+                    .context("failed to name the callback page")?;
             }
             let client_id = self.client_id.parse().context("the client ID is no GUID")?;
             self.seed.add_redirect_uri(client_id, uri.as_str());
@@ -104,6 +126,9 @@ fn application(tenant: &TenantSeed) -> Option<&ApplicationSeed> {
 }
 
 fn good_secret(application: &ApplicationSeed) -> Option<&str> {
-    let good = application.secrets.iter().find(|secret| secret.expires_on.is_none());
+    let good = application
+        .secrets
+        .iter()
+        .find(|secret| secret.expires_on.is_none());
     good.map(|secret| secret.value.as_str())
 }

@@ -6,9 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tieline_app::{
-    AccountForm, App, AppError, ConsentPrompt, ConsentTarget, TestTarget,
-};
+use tieline_app::{AccountForm, App, AppError, ConsentPrompt, ConsentTarget, TestTarget};
 use tieline_core::{Account, AccountId, Actor, ConsumerGrant, LadderReport, Language};
 use tieline_sandbox::Sandbox;
 
@@ -72,7 +70,10 @@ pub(crate) async fn prepare(
 fn recall(path: &Path) -> anyhow::Result<Memory> {
     match std::fs::read_to_string(path) {
         Ok(text) => serde_json::from_str(&text).with_context(|| {
-            format!("failed to understand {}; remove it and start again", path.display())
+            format!(
+                "failed to understand {}; remove it and start again",
+                path.display()
+            )
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Memory::default()),
         Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
@@ -95,7 +96,9 @@ async fn administrator(
     let added = app.first_administrator(email, &password).await;
     if !added.context("failed to add the administrator")? && memory.admin_password.is_none() {
         // Somebody removed the demo's memory but not its database.
-        let set = app.user_set_password(&Actor::System, email, &password).await;
+        let set = app
+            .user_set_password(&Actor::System, email, &password)
+            .await;
         set.context("failed to set the administrator's password")?;
     }
     let password = password.expose_secret().to_owned();
@@ -111,13 +114,20 @@ async fn consumer(app: &App, memory: &mut Memory) -> anyhow::Result<String> {
     }
     let by = Actor::System;
     let key = match app.consumer_find(CONSUMER).await {
-        Ok(_) => app.consumer_key_add(&by, CONSUMER).await.map(|(_, key)| key),
-        Err(AppError::NotFound { .. }) => {
-            app.consumer_add(&by, CONSUMER, ConsumerGrant::AllAccounts).await.map(|(_, key)| key)
-        }
+        Ok(_) => app
+            .consumer_key_add(&by, CONSUMER)
+            .await
+            .map(|(_, key)| key),
+        Err(AppError::NotFound { .. }) => app
+            .consumer_add(&by, CONSUMER, ConsumerGrant::AllAccounts)
+            .await
+            .map(|(_, key)| key),
         Err(other) => Err(other),
     };
-    let key = key.context("failed to add the demo's consumer")?.expose_secret().to_owned();
+    let key = key
+        .context("failed to add the demo's consumer")?
+        .expose_secret()
+        .to_owned();
     memory.api_key = Some(key.clone());
     Ok(key)
 }
@@ -144,8 +154,12 @@ async fn account(
     if moved.differences(&AccountForm::of(&known)).is_empty() {
         return Ok(known);
     }
-    let edited = app.account_edit(&Actor::System, known.id, known.version, moved).await;
-    Ok(edited.context("failed to move the demo's account to the sandbox's new address")?.account)
+    let edited = app
+        .account_edit(&Actor::System, known.id, known.version, moved)
+        .await;
+    Ok(edited
+        .context("failed to move the demo's account to the sandbox's new address")?
+        .account)
 }
 
 /// The account of an earlier start, also when it was given another name since.
@@ -167,25 +181,47 @@ async fn connected(app: &App, account: Account, scene: &Scene) -> anyhow::Result
         return Ok(account);
     }
     let target = ConsentTarget::Account(account.id);
-    let begun = app.consent_begin(target, None, ConsentPrompt::SelectAccount).await;
+    let begun = app
+        .consent_begin(target, None, ConsentPrompt::SelectAccount)
+        .await;
     let start = begun.context("failed to begin the consent")?;
     walk::walk(app.outbound().http(), &start.url, &scene.person)
         .await
         .context("failed to walk the consent")?;
-    let outcome = app.consent_outcome(&start.handle).await.context("failed to read its outcome")?;
+    let outcome = app
+        .consent_outcome(&start.handle)
+        .await
+        .context("failed to read its outcome")?;
     let end = outcome.context("the consent did not come back to the console")?;
     if !end.ok {
         let told = end.explain(Language::English);
-        bail!("the consent ended with {}: {} {}", end.code, told.cause, told.remedy);
+        bail!(
+            "the consent ended with {}: {} {}",
+            end.code,
+            told.cause,
+            told.remedy
+        );
     }
     let report = test(app, account.id).await?;
-    let fault = report.failure().map(|rung| format!("{}: {}", rung.rung, rung.cause));
-    ensure!(report.ok, "the account's test failed at {}", fault.unwrap_or_default());
-    app.account_find(&account.id.to_string()).await.context("failed to read the account again")
+    let fault = report
+        .failure()
+        .map(|rung| format!("{}: {}", rung.rung, rung.cause));
+    ensure!(
+        report.ok,
+        "the account's test failed at {}",
+        fault.unwrap_or_default()
+    );
+    app.account_find(&account.id.to_string())
+        .await
+        .context("failed to read the account again")
 }
 
 async fn test(app: &App, id: AccountId) -> anyhow::Result<LadderReport> {
-    let started = app.test_start(TestTarget::Account(id), Language::English).await;
+    let started = app
+        .test_start(TestTarget::Account(id), Language::English)
+        .await;
     let test = started.context("failed to start the account's test")?;
-    app.test_wait(test).await.context("the account's test was cancelled")
+    app.test_wait(test)
+        .await
+        .context("the account's test was cancelled")
 }

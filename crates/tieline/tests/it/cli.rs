@@ -12,16 +12,29 @@ fn an_unknown_key_is_named_with_file_line_and_likeness() {
     let output = run(&["account", "list", "--config", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let told = stderr(&output);
-    for part in [path.to_str().unwrap(), "line 3", "outbound.allow_lopback", "outbound.allow_loopback"] {
+    for part in [
+        path.to_str().unwrap(),
+        "line 3",
+        "outbound.allow_lopback",
+        "outbound.allow_loopback",
+    ] {
         assert!(told.contains(part), "{part} is missing in\n{told}");
     }
 }
 
 #[test]
 fn a_misspelled_variable_is_refused() {
-    let output = tieline().args(["doctor"]).env("TIELINE_DATABSE_URL", "x").output().unwrap();
+    let output = tieline()
+        .args(["doctor"])
+        .env("TIELINE_DATABSE_URL", "x")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("TIELINE_DATABASE_URL"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("TIELINE_DATABASE_URL"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -31,14 +44,21 @@ fn serve_refuses_to_be_overheard() {
     let output = run(&["serve", "--data-dir", data_dir, "--console", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(2));
     let told = stderr(&output);
-    assert!(told.contains("console.tls_cert") && told.contains("behind_proxy"), "{told}");
+    assert!(
+        told.contains("console.tls_cert") && told.contains("behind_proxy"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_configuration_without_its_file_says_so() {
     let output = run(&["serve", "--config", "/nowhere/tieline.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("/nowhere/tieline.toml"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("/nowhere/tieline.toml"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[tokio::test]
@@ -49,7 +69,14 @@ async fn the_printed_seed_starts_a_sandbox() {
     assert!(printed.status.success());
     std::fs::write(path("seed.toml"), &printed.stdout).unwrap();
     let (seed, data) = (path("seed.toml"), path("data"));
-    let mut args = vec!["sandbox", "--json", "--listen", "127.0.0.1:0", "--seed", &seed];
+    let mut args = vec![
+        "sandbox",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--seed",
+        &seed,
+    ];
     args.extend(["--data-dir", &data]);
     let mut sandbox = Process::start(&args);
     let up: Value = serde_json::from_str(&sandbox.line()).unwrap();
@@ -66,9 +93,15 @@ async fn the_printed_seed_starts_a_sandbox() {
 fn a_broken_seed_is_placed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("seed.toml");
-    std::fs::write(&path, "[[tenants]]\nnonsense = 1\n").unwrap();
+    std::fs::write(&path, "[[tenant]]\nnonsense = 1\n").unwrap();
     let data = directory.path().join("data");
-    let mut args = vec!["sandbox", "--seed", path.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let mut args = vec![
+        "sandbox",
+        "--seed",
+        path.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
     args.extend(["--data-dir", data.to_str().unwrap()]);
     let output = run(&args);
     assert_eq!(output.status.code(), Some(1));
@@ -78,16 +111,26 @@ fn a_broken_seed_is_placed() {
 #[test]
 fn help_documents_the_exit_codes_and_completions_know_the_commands() {
     let help = stdout(&run(&["--help"]));
-    assert!(help.contains("Exit codes:") && help.contains("doctor"), "{help}");
+    assert!(
+        help.contains("Exit codes:") && help.contains("doctor"),
+        "{help}"
+    );
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["completions", shell]);
-        assert!(script.status.success() && stdout(&script).contains("consumer"), "{shell}");
+        assert!(
+            script.status.success() && stdout(&script).contains("consumer"),
+            "{shell}"
+        );
     }
 }
 
 #[test]
 fn nonsense_on_the_command_line_is_a_usage_error() {
-    for args in [&["serve", "--consol", "x"][..], &["account", "tset", "x"], &["serve", "--console", "x"]] {
+    for args in [
+        &["serve", "--consol", "x"][..],
+        &["account", "tset", "x"],
+        &["serve", "--console", "x"],
+    ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
 }
@@ -98,7 +141,15 @@ fn a_server_that_cannot_have_its_port_says_which_flag_chooses_another() {
     let address = taken.local_addr().unwrap().to_string();
     let directory = tempfile::tempdir().unwrap();
     let data_dir = directory.path().to_str().unwrap();
-    let output = run(&["demo", "--data-dir", data_dir, "--gateway", &address, "--console", "127.0.0.1:0"]);
+    let output = run(&[
+        "demo",
+        "--data-dir",
+        data_dir,
+        "--gateway",
+        &address,
+        "--console",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--gateway"), "{}", stderr(&output));
 }
@@ -110,14 +161,20 @@ fn a_database_is_migrated_once_and_checked_afterwards() {
     let unready = run(&["migrate", "--check", "--data-dir", data_dir]);
     assert_eq!(unready.status.code(), Some(1), "{}", stdout(&unready));
     assert!(run(&["migrate", "--data-dir", data_dir]).status.success());
-    assert!(run(&["migrate", "--check", "--data-dir", data_dir]).status.success());
+    assert!(
+        run(&["migrate", "--check", "--data-dir", data_dir])
+            .status
+            .success()
+    );
 }
 
 #[test]
 fn messages_are_in_the_language_of_the_shell() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = tieline();
-    command.args(["account", "add", "--name", " ", "--data-dir"]).arg(directory.path());
+    command
+        .args(["account", "add", "--name", " ", "--data-dir"])
+        .arg(directory.path());
     let output = command.env("LC_ALL", "ja_JP.UTF-8").output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     let told = stderr(&output);

@@ -20,13 +20,25 @@ async fn contacts_are_read_with_the_demos_key() {
 #[tokio::test]
 async fn an_account_is_named_in_the_path_or_by_header() {
     let app = TestApp::start();
-    assert_eq!(app.gateway(&format!("/Contoso%20Sales{CONTACTS}")).await.status(), 200);
+    assert_eq!(
+        app.gateway(&format!("/Contoso%20Sales{CONTACTS}"))
+            .await
+            .status(),
+        200
+    );
     let missing = app.gateway(&format!("/Nobody{CONTACTS}")).await;
     assert_eq!(missing.status(), 404);
     assert_eq!(missing.headers()["tieline-failed"], "consumer");
-    let url = format!("{}{CONTACTS}", app.text("/gateway_url").trim_end_matches('/'));
+    let url = format!(
+        "{}{CONTACTS}",
+        app.text("/gateway_url").trim_end_matches('/')
+    );
     let by_header = app.http().get(url).bearer_auth(app.text("/api_key"));
-    let answer = by_header.header("Tieline-Account", "contoso sales").send().await.unwrap();
+    let answer = by_header
+        .header("Tieline-Account", "contoso sales")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
 }
 
@@ -49,10 +61,19 @@ async fn what_is_written_through_the_gateway_can_be_read_back() {
     let request = app.http().post(url).bearer_auth(key).json(&contact);
     let created = request.send().await.unwrap();
     assert_eq!(created.status(), 204, "{}", created.text().await.unwrap());
-    let created_at = created.headers()["odata-entityid"].to_str().unwrap().to_owned();
+    let created_at = created.headers()["odata-entityid"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     // The address leads back to the gateway, so that whoever follows it stays on the line.
     assert!(created_at.starts_with(&base), "{created_at}");
-    let read = app.http().get(created_at).bearer_auth(key).send().await.unwrap();
+    let read = app
+        .http()
+        .get(created_at)
+        .bearer_auth(key)
+        .send()
+        .await
+        .unwrap();
     let read: Value = read.json().await.unwrap();
     assert_eq!(read["lastname"], contact["lastname"]);
 }

@@ -11,9 +11,8 @@ mod secrets;
 mod test_app;
 
 /// The demo's own way through the consent's pages, walked here from outside.
+#[path = "../../src/demo"]
 mod demo {
-    #[path = "../../../src/demo/page.rs"]
     pub(crate) mod page;
-    #[path = "../../../src/demo/walk.rs"]
     pub(crate) mod walk;
 }

@@ -7,8 +7,15 @@ const WHO: &str = "/api/data/v9.2/WhoAmI";
 #[tokio::test]
 async fn a_consumer_uses_what_it_was_granted_until_its_key_is_revoked() {
     let app = TestApp::start();
-    let added =
-        app.json(&["consumer", "add", "--name", "IVR", "--account", "contoso sales", "--json"]);
+    let added = app.json(&[
+        "consumer",
+        "add",
+        "--name",
+        "IVR",
+        "--account",
+        "contoso sales",
+        "--json",
+    ]);
     let key = added["api_key"].as_str().unwrap();
     assert_eq!(app.gateway_as(key, WHO).await.status(), 200);
 
@@ -42,10 +49,25 @@ async fn a_consumer_without_a_grant_is_refused() {
     let secret_file = app.file("client-secret", app.text("/sandbox/client_secret"));
     let (org, client_id) = (app.text("/sandbox/org_url"), app.text("/sandbox/client_id"));
     let mut args = vec!["account", "add", "--name", "Other", "--api-url", org];
-    args.extend(["--client-id", client_id, "--client-secret-file", &secret_file]);
+    args.extend([
+        "--client-id",
+        client_id,
+        "--client-secret-file",
+        &secret_file,
+    ]);
     assert!(app.tieline(&args).status.success());
-    let added = app.json(&["consumer", "add", "--name", "X", "--account", "Other", "--json"]);
-    let answer = app.gateway_as(added["api_key"].as_str().unwrap(), WHO).await;
+    let added = app.json(&[
+        "consumer",
+        "add",
+        "--name",
+        "X",
+        "--account",
+        "Other",
+        "--json",
+    ]);
+    let answer = app
+        .gateway_as(added["api_key"].as_str().unwrap(), WHO)
+        .await;
     assert_eq!(answer.status(), 403);
     assert_eq!(answer.headers()["tieline-failed"], "consumer");
     let nobody = app.tieline(&["consumer", "add", "--name", "Y", "--account", "Nobody"]);
@@ -57,12 +79,24 @@ fn users_come_and_go_but_an_administrator_stays() {
     let app = TestApp::start();
     let added = app.json(&["user", "add", "--email", "op@example.com", "--json"]);
     assert_eq!(added["user"]["role"], "operator");
-    assert!(added["password"].as_str().is_some_and(|password| password.len() >= 12));
+    assert!(
+        added["password"]
+            .as_str()
+            .is_some_and(|password| password.len() >= 12)
+    );
     let admin = app.text("/admin/email");
     let last = app.tieline(&["user", "remove", admin]);
     assert_eq!(last.status.code(), Some(5), "{}", stderr(&last));
-    assert!(app.tieline(&["user", "role", "op@example.com", "administrator"]).status.success());
-    assert!(app.tieline(&["user", "role", admin, "operator"]).status.success());
+    assert!(
+        app.tieline(&["user", "role", "op@example.com", "administrator"])
+            .status
+            .success()
+    );
+    assert!(
+        app.tieline(&["user", "role", admin, "operator"])
+            .status
+            .success()
+    );
     let users = app.json(&["user", "list", "--json"]);
     assert_eq!(users.as_array().unwrap().len(), 2);
     let short = app.file("short", "short");

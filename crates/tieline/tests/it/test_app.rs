@@ -32,14 +32,27 @@ impl TestApp {
 
     /// A demo in a given directory, with more flags.
     pub(crate) fn start_in(data_dir: Arc<TempDir>, more: &[&str]) -> TestApp {
+        Self::start_with(data_dir, "127.0.0.1:0", more)
+    }
+
+    /// A demo whose sandbox is at a given address: where it was before, tokens are good again.
+    pub(crate) fn start_at(data_dir: Arc<TempDir>, sandbox: &str) -> TestApp {
+        Self::start_with(data_dir, sandbox, &[])
+    }
+
+    fn start_with(data_dir: Arc<TempDir>, sandbox: &str, more: &[&str]) -> TestApp {
         let directory = data_dir.path().to_str().unwrap();
         let local = "127.0.0.1:0";
         let mut args = vec!["demo", "--json", "--data-dir", directory];
-        args.extend(["--console", local, "--gateway", local, "--sandbox", local]);
+        args.extend(["--console", local, "--gateway", local, "--sandbox", sandbox]);
         args.extend(more);
         let mut process = Process::start(&args);
         let demo = serde_json::from_str(&process.line()).unwrap();
-        TestApp { demo, data_dir, process }
+        TestApp {
+            demo,
+            data_dir,
+            process,
+        }
     }
 
     /// Runs a command beside the demo, on its data.
@@ -50,7 +63,10 @@ impl TestApp {
     /// The same, not yet run.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = tieline();
-        command.args(args).arg("--data-dir").arg(self.data_dir.path());
+        command
+            .args(args)
+            .arg("--data-dir")
+            .arg(self.data_dir.path());
         command
     }
 
@@ -71,7 +87,9 @@ impl TestApp {
     /// A text of the demo's JSON, by pointer.
     pub(crate) fn text(&self, pointer: &str) -> &str {
         let value = self.demo.pointer(pointer);
-        value.and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {}", self.demo))
+        value
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("{pointer} in {}", self.demo))
     }
 
     /// A client that trusts the sandbox and follows nothing.
@@ -97,7 +115,9 @@ impl TestApp {
 
     /// Sends a signal, and waits for the end.
     pub(crate) fn stop(self, signal: &str) -> (ExitStatus, Arc<TempDir>) {
-        let TestApp { data_dir, process, .. } = self;
+        let TestApp {
+            data_dir, process, ..
+        } = self;
         (process.stop(signal), data_dir)
     }
 }
@@ -120,7 +140,10 @@ impl Process {
 
     /// Starts a command.
     pub(crate) fn run(mut command: Command) -> Process {
-        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
@@ -128,7 +151,9 @@ impl Process {
         std::thread::spawn(move || {
             let mut buffer = [0_u8; 8192];
             while let Ok(read @ 1..) = err.read(&mut buffer) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+                kept.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..read]));
             }
         });
         Process { child, out, log }
@@ -151,7 +176,11 @@ impl Process {
             let _ = send.send(());
             line
         });
-        assert!(line.ends_with('\n'), "it ended without a word: {}", self.log.lock().unwrap());
+        assert!(
+            line.ends_with('\n'),
+            "it ended without a word: {}",
+            self.log.lock().unwrap()
+        );
         line
     }
 
@@ -168,7 +197,11 @@ impl Process {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "it does not end: {}", self.log.lock().unwrap());
+            assert!(
+                Instant::now() < until,
+                "it does not end: {}",
+                self.log.lock().unwrap()
+            );
             std::thread::yield_now();
         }
     }
@@ -182,7 +215,13 @@ impl Drop for Process {
 }
 
 fn signal(id: u32, name: &str) {
-    assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([name, &id.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// The binary, without what our own shell may have set for it.
@@ -213,7 +252,10 @@ pub(crate) fn stdout(output: &Output) -> String {
 /// A client that trusts one more authority and follows no redirects.
 pub(crate) fn client(ca_file: Option<&Path>) -> reqwest::Client {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in ca_file.into_iter().flat_map(|file| CertificateDer::pem_file_iter(file).unwrap()) {
+    for certificate in ca_file
+        .into_iter()
+        .flat_map(|file| CertificateDer::pem_file_iter(file).unwrap())
+    {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

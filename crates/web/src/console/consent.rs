@@ -139,10 +139,11 @@ pub(crate) async fn callback(
     page.script = true;
     page.evidence = evidence_rows(&end.evidence, words);
     page.link = Some((address(end.account), words.t("consent-back")));
-    let status = if end.ok {
-        StatusCode::OK
-    } else {
+    // A person who said no has made no bad request; an address that nobody was sent to is one.
+    let status = if end.code == "consent-malformed" {
         StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
     };
     html(status, &page)
 }

@@ -266,6 +266,19 @@ impl App {
         }
     }
 
+    /// A form with the secret that its draft keeps, to be judged and never to be shown.
+    pub(crate) async fn with_kept_secret(
+        &self,
+        form: &AccountForm,
+        draft: Option<&Draft>,
+    ) -> Result<AccountForm, AppError> {
+        let mut whole = form.clone();
+        if let Some(draft) = draft.filter(|draft| draft.has_secret) {
+            whole.client_secret = self.store().draft_secret(draft.id).await?;
+        }
+        Ok(whole)
+    }
+
     /// An empty form; the first account of a type has *Default account* ticked.
     async fn blank(&self) -> Result<AccountForm, AppError> {
         let default = self
@@ -297,7 +310,8 @@ impl App {
         // A new form that nobody touched has nothing to complain about yet.
         let findings = match dirty || account.is_some() {
             true => {
-                self.judged(&form, account.as_ref(), secret_is_draft)
+                let whole = self.with_kept_secret(&form, draft.as_ref()).await?;
+                self.judged(&whole, account.as_ref(), secret_is_draft)
                     .await?
                     .1
             }

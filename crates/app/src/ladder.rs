@@ -149,14 +149,14 @@ impl<'a> Climb<'a> {
 
     /// Are the properties complete, and do they fit together?
     async fn settings(&self, luggage: &mut Luggage) -> Found {
-        let in_draft = self
-            .ground
-            .draft
-            .as_ref()
-            .is_some_and(|draft| draft.has_secret);
+        let draft = self.ground.draft.as_ref();
+        let in_draft = draft.is_some_and(|draft| draft.has_secret);
         let account = self.ground.account.as_ref();
-        let judged = self.app.judged(&self.ground.form, account, in_draft).await;
-        let (settings, findings) = match judged {
+        let judged = async {
+            let form = self.app.with_kept_secret(&self.ground.form, draft).await?;
+            self.app.judged(&form, account, in_draft).await
+        };
+        let (settings, findings) = match judged.await {
             Ok(judged) => judged,
             Err(error) => return Found::failed(error.code()),
         };

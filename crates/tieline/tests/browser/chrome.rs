@@ -1,26 +1,34 @@
 //! A headless Chromium of our own, by way of Debian's chromedriver.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use thirtyfour::common::capabilities::desiredcapabilities::PageLoadStrategy;
 use thirtyfour::prelude::*;
 
 /// More than any page takes, on a machine that may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(50);
+/// Height of the page in pixels; its width is 1280.
+const VIEW: u32 = 800;
 
 /// A browser with a profile of its own.
 pub(crate) struct Chrome {
     pub(crate) driver: WebDriver,
     process: Child,
+    port: u16,
+    session: String,
     _profile: tempfile::TempDir,
 }
 
 impl Chrome {
     /// A browser whose user reads a language, 1280 by 800.
     pub(crate) async fn start(language: &str, script: bool) -> Chrome {
+        // A second test in the same process has done so already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -35,8 +43,8 @@ impl Chrome {
                 said.read_line(&mut line).unwrap() > 0,
                 "chromedriver ended without a port"
             );
-            if let Some((_, port)) = line.trim_end().rsplit_once("on port ") {
-                break port.trim_end_matches('.').to_owned();
+            if let Some((_, port)) = line.trim_end().rsplit_once("started successfully on port ") {
+                break port.trim_end_matches('.').parse::<u16>().unwrap();
             }
         };
         // Nobody reads what else it says, and its pipe must not fill up.
@@ -64,20 +72,24 @@ impl Chrome {
             wanted.add_experimental_option("prefs", prefs).unwrap();
         }
         wanted.accept_insecure_certs(true).unwrap();
+        // Pages are waited for by what they show. chromedriver's own waiting gets stuck when a window
+        // opens another one.
+        wanted
+            .set_page_load_strategy(PageLoadStrategy::None)
+            .unwrap();
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted)
             .await
             .unwrap();
-        driver.set_window_rect(0, 0, 1280, 800).await.unwrap();
-        Chrome {
+        let session = driver.session_id().to_string();
+        let chrome = Chrome {
             driver,
             process,
+            port,
+            session,
             _profile: profile,
-        }
-    }
-
-    /// Closes the browser. A test that fails leaves this to the end of its process.
-    pub(crate) async fn close(self) {
-        self.driver.clone().quit().await.unwrap();
+        };
+        chrome.size(VIEW).await;
+        chrome
     }
 
     /// Waits for an element.
@@ -105,27 +117,39 @@ impl Chrome {
     }
 
     /// Waits for an element that holds a text.
-    pub(crate) async fn find_with(&self, css: &str, text: &str) -> WebElement {
-        let text = text.to_owned();
-        let query = self.driver.query(By::Css(css)).wait(PATIENCE, GLANCE);
-        let found =
-            query.with_text(thirtyfour::stringmatch::StringMatch::new(text.clone()).partial());
-        match found.first().await {
-            Ok(element) => element,
-            Err(error) => panic!("no {css} with '{text}': {error}\n{}", self.page().await),
+    pub(crate) async fn find_with(&self, css: &str, text: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for element in self.driver.find_all(By::Css(css)).await.unwrap() {
+                // What the page replaces meanwhile is looked for again.
+                if element.text().await.is_ok_and(|found| found.contains(text)) {
+                    return;
+                }
+            }
+            assert!(
+                Instant::now() < until,
+                "no {css} with '{text}'\n{}",
+                self.page().await
+            );
+            tokio::time::sleep(GLANCE).await;
         }
     }
 
+    /// Clicks as soon as the element can be clicked.
     pub(crate) async fn click(&self, css: &str) {
-        let element = self.find(css).await;
-        element
-            .wait_until()
-            .wait(PATIENCE, GLANCE)
-            .clickable()
-            .await
-            .unwrap();
-        element.scroll_into_view().await.unwrap();
-        element.click().await.unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let element = self.find(css).await;
+            let clicked = async {
+                element.scroll_into_view().await?;
+                element.click().await
+            };
+            match clicked.await {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < until, "{css} cannot be clicked: {error}"),
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// Replaces what stands in a field.
@@ -170,15 +194,49 @@ impl Chrome {
         };
         let directory = PathBuf::from(directory).join(language);
         std::fs::create_dir_all(&directory).unwrap();
+        // As high as what the pane holds, so that the picture shows all of it.
+        let measure = "const pane = document.querySelector('.pane'); \
+                       return (pane ? pane.scrollHeight : 0) + 60;";
+        let needed = self.driver.execute(measure, Vec::new()).await.unwrap();
+        let height = needed.json().as_u64().unwrap_or_default().clamp(720, 1600);
+        self.size(u32::try_from(height).unwrap()).await;
         self.driver
             .screenshot(&directory.join(format!("{name}.png")))
+            .await
+            .unwrap();
+        self.size(VIEW).await;
+    }
+
+    /// Gives the page 1280 pixels by a height, whatever the window's own frame takes.
+    async fn size(&self, height: u32) {
+        let inner = self
+            .driver
+            .execute(
+                "return window.outerHeight - window.innerHeight;",
+                Vec::new(),
+            )
+            .await
+            .unwrap();
+        let frame = u32::try_from(inner.json().as_u64().unwrap_or_default()).unwrap();
+        self.driver
+            .set_window_rect(0, 0, 1280, height + frame)
             .await
             .unwrap();
     }
 }
 
 impl Drop for Chrome {
+    /// Ends the browser, also after a failure: chromedriver leaves it running when it is killed.
     fn drop(&mut self) {
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let request = format!(
+                "DELETE /session/{} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+                self.session
+            );
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.read(&mut [0; 1024]);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,8 +1,10 @@
 //! What a person does in the console.
 
+use std::time::Instant;
+
 use thirtyfour::prelude::*;
 
-use crate::chrome::Chrome;
+use crate::chrome::{Chrome, PATIENCE};
 use crate::test_app::TestApp;
 
 /// A person at a browser, and the demo that they look at.
@@ -12,9 +14,15 @@ pub(crate) struct Person<'a> {
 }
 
 impl Person<'_> {
+    /// Opens a page, and waits until it is there in place of the one before.
     pub(crate) async fn open(&self, path: &str) {
+        let driver = &self.chrome.driver;
+        let mark = "document.documentElement.dataset.before = 'true';";
+        // Where scripts are off there is nothing to be marked, and links are followed at once.
+        let _ = driver.execute(mark, Vec::new()).await;
         let url = format!("{}{path}", self.app.text("/console_url"));
-        self.chrome.driver.goto(url).await.unwrap();
+        driver.goto(url).await.unwrap();
+        self.chrome.gone("html[data-before]").await;
     }
 
     pub(crate) async fn sign_in(&self) {
@@ -61,47 +69,58 @@ impl Person<'_> {
         let driver = &self.chrome.driver;
         let here = driver.window().await.unwrap();
         self.chrome.click("button[data-popup=user]").await;
+        let until = Instant::now() + PATIENCE;
         let popup = loop {
             let windows = driver.windows().await.unwrap();
-            match windows.into_iter().find(|window| *window != here) {
-                Some(popup) => break popup,
-                None => tokio::task::yield_now().await,
+            if let Some(popup) = windows.into_iter().find(|window| *window != here) {
+                break popup;
             }
+            assert!(
+                Instant::now() < until,
+                "no window opened\n{}",
+                self.chrome.page().await
+            );
         };
         driver.switch_to_window(popup).await.unwrap();
         here
     }
 
-    pub(crate) async fn sign_in_at_microsoft(&self) {
+    /// Signs in on Microsoft's page: the first of the sandbox's users, who consented for the demo,
+    /// or the second, who never did.
+    pub(crate) async fn sign_in_at_microsoft(&self, user: usize) {
         let chrome = self.chrome;
-        chrome
-            .fill("#i0116", self.app.text("/sandbox/users/0/upn"))
-            .await;
-        chrome
-            .fill("#i0118", self.app.text("/sandbox/users/0/password"))
-            .await;
+        let text = |name: &str| {
+            self.app
+                .text(&format!("/sandbox/users/{user}/{name}"))
+                .to_owned()
+        };
+        chrome.fill("#i0116", &text("upn")).await;
+        chrome.fill("#i0118", &text("password")).await;
         chrome.click("#idSIButton9").await;
     }
 
     /// Goes back to the console's window once the other one has closed itself.
     pub(crate) async fn come_back(&self, here: WindowHandle) {
         let driver = &self.chrome.driver;
+        let until = Instant::now() + PATIENCE;
         while driver.windows().await.unwrap().len() > 1 {
-            tokio::task::yield_now().await;
+            assert!(
+                Instant::now() < until,
+                "the window stays open\n{}",
+                self.chrome.page().await
+            );
         }
         driver.switch_to_window(here).await.unwrap();
     }
 
     /// Runs the test to its end, and gives what each rung came to.
     pub(crate) async fn test(&self) -> Vec<(String, String)> {
-        self.chrome.click("#test").await;
-        self.rungs().await
-    }
-
-    /// What each rung of a test came to, once it has ended.
-    pub(crate) async fn rungs(&self) -> Vec<(String, String)> {
         let chrome = self.chrome;
-        chrome.find("#verdict time").await;
+        // The verdict of the test before is not this one's.
+        let mark = "document.querySelector('#verdict')?.setAttribute('data-before', '');";
+        let _ = chrome.driver.execute(mark, Vec::new()).await;
+        chrome.click("#test").await;
+        chrome.find("#verdict:not([data-before]) time").await;
         let mut rungs = Vec::new();
         for rung in chrome
             .driver

@@ -1,7 +1,5 @@
 //! From the sign-in to a connected account, with every mistake on the way.
 
-use std::time::Duration;
-
 use crate::chrome::Chrome;
 use crate::console::Person;
 use crate::test_app::TestApp;
@@ -51,12 +49,12 @@ async fn walk(words: &Words) {
     sign_in(&person, words).await;
     let name = format!("Fabrikam {}", words.tag);
     new_account_with_mistakes(&person, words, &name).await;
+    refused_consent(&person).await;
     wrong_secret(&person, words).await;
-    refused_consent(&person, words).await;
     consent_test_and_apply(&person, words, &name).await;
     edit_and_default(&person, words, &name).await;
     delete_and_restore(&person, &name).await;
-    chrome.close().await;
+    drop(chrome);
 
     // It survives a restart.
     let (status, data_dir) = app.stop("-TERM");
@@ -171,47 +169,61 @@ async fn new_account_with_mistakes(person: &Person<'_>, words: &Words, name: &st
     person.fill_in(name).await;
 }
 
+async fn refused_consent(person: &Person<'_>) {
+    let chrome = person.chrome;
+    let here = person.go_to_microsoft().await;
+    person.sign_in_at_microsoft(1).await;
+    chrome.click("#idBtn_Back").await;
+    chrome.click("details.evidence summary").await;
+    chrome.find_with("details.evidence", "65004").await;
+    let at = chrome.driver.current_url().await.unwrap();
+    assert_eq!(at.path(), "/admin/msdynamicscallback.html");
+    assert_eq!(
+        at.query(),
+        None,
+        "no code and no state stays in the address bar"
+    );
+    chrome.driver.close_window().await.unwrap();
+    chrome.driver.switch_to_window(here).await.unwrap();
+    chrome.find("#client_secret").await;
+}
+
 async fn wrong_secret(person: &Person<'_>, words: &Words) {
     let chrome = person.chrome;
     // What people paste by mistake: the secret's ID. It is said before anything is sent.
     chrome
         .fill("#client_secret", "0b0c7d52-5a8f-4d39-9d6a-3f3a6d3e1a11")
         .await;
-    chrome.click("#test").await;
-    let rungs = person.rungs().await;
+    let rungs = person.test().await;
     assert_eq!(rungs.len(), 9, "{rungs:?}");
     chrome.find("#client_secret-findings .finding").await;
-    // Without a refresh token the token rung cannot be climbed, and it says which button helps.
+    // Without a refresh token the token rung cannot be climbed.
     assert_eq!(person.status_of("token").await, "failed");
+    assert_eq!(person.status_of("whoami").await, "not_reached");
     chrome.picture(words.tag, "test-failed").await;
+
     chrome.fill("#client_secret", "wrong~secret").await;
     let here = person.go_to_microsoft().await;
-    person.sign_in_at_microsoft().await;
+    person.sign_in_at_microsoft(1).await;
     chrome.click("#idBtn_Accept").await;
     // Microsoft refuses the secret when the code is redeemed: the page says so.
-    chrome.find_with("#content", "7000215").await;
+    chrome.click("details.evidence summary").await;
+    chrome.find_with("details.evidence", "7000215").await;
     chrome.driver.close_window().await.unwrap();
     chrome.driver.switch_to_window(here).await.unwrap();
-    let secret = person.app.text("/sandbox/client_secret");
-    chrome.find("#client_secret").await;
-    chrome.fill("#client_secret", secret).await;
-}
-
-async fn refused_consent(person: &Person<'_>, words: &Words) {
-    let chrome = person.chrome;
-    let here = person.go_to_microsoft().await;
-    // The person is still signed in at Microsoft; choosing an account shows the page again.
-    person.sign_in_at_microsoft().await;
-    // The consent was given a moment ago; what can still be refused is the organization's.
-    let _ = words;
-    chrome.driver.switch_to_window(here.clone()).await.unwrap();
-    person.come_back(here).await;
+    chrome
+        .fill("#client_secret", person.app.text("/sandbox/client_secret"))
+        .await;
 }
 
 async fn consent_test_and_apply(person: &Person<'_>, words: &Words, name: &str) {
     let chrome = person.chrome;
+    // The consent was given a moment ago, though its code came to nothing: after the sign-in the window closes by itself.
+    let here = person.go_to_microsoft().await;
+    person.sign_in_at_microsoft(1).await;
+    person.come_back(here).await;
     chrome
-        .find_with("#refresh_token", person.app.text("/sandbox/users/0/upn"))
+        .find_with("#refresh_token", person.app.text("/sandbox/users/1/upn"))
         .await;
     chrome.picture(words.tag, "pane-filled").await;
     let rungs = person.test().await;
@@ -277,5 +289,4 @@ async fn delete_and_restore(person: &Person<'_>, name: &str) {
     assert!(!chrome.text("#rows").await.contains(name));
     chrome.click("#undo").await;
     chrome.find_with(".rows .name", name).await;
-    let _ = Duration::ZERO;
 }

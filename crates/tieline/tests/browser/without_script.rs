@@ -18,7 +18,7 @@ async fn an_account_is_connected_without_javascript() {
     person.fill_in("Without script").await;
     chrome.click("button[data-popup=user]").await;
     // A page between, because a form's answer may not lead to another site.
-    person.sign_in_at_microsoft().await;
+    person.sign_in_at_microsoft(0).await;
     chrome
         .find_with("#content", app.text("/sandbox/users/0/upn"))
         .await;
@@ -27,5 +27,5 @@ async fn an_account_is_connected_without_javascript() {
     assert_eq!(person.status_of("whoami").await, "ok");
     chrome.click("#apply").await;
     chrome.find_with("#state", "connected").await;
-    chrome.close().await;
+    drop(chrome);
 }

@@ -20,7 +20,6 @@ pub(crate) struct Chrome {
     pub(crate) driver: WebDriver,
     process: Child,
     port: u16,
-    session: String,
     _profile: tempfile::TempDir,
 }
 
@@ -80,16 +79,19 @@ impl Chrome {
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted)
             .await
             .unwrap();
-        let session = driver.session_id().to_string();
         let chrome = Chrome {
             driver,
             process,
             port,
-            session,
             _profile: profile,
         };
         chrome.size(VIEW).await;
         chrome
+    }
+
+    /// Closes the browser.
+    pub(crate) async fn close(self) {
+        self.driver.clone().quit().await.unwrap();
     }
 
     /// Waits for an element.
@@ -168,6 +170,23 @@ impl Chrome {
             .unwrap_or_default()
     }
 
+    /// Waits until a field holds a text.
+    pub(crate) async fn find_value(&self, css: &str, text: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let value = self.find(css).await.prop("value").await;
+            if value.is_ok_and(|value| value.as_deref() == Some(text)) {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "{css} does not hold '{text}'\n{}",
+                self.page().await
+            );
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     pub(crate) async fn text(&self, css: &str) -> String {
         self.find(css).await.text().await.unwrap()
     }
@@ -226,17 +245,19 @@ impl Chrome {
 }
 
 impl Drop for Chrome {
-    /// Ends the browser, also after a failure: chromedriver leaves it running when it is killed.
+    /// Ends the browser after a failure too: chromedriver leaves it running when it is killed.
     fn drop(&mut self) {
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
             let request = format!(
                 "DELETE /session/{} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
-                self.session
+                self.driver.session_id()
             );
             let _ = stream.set_read_timeout(Some(PATIENCE));
             let _ = stream.write_all(request.as_bytes());
             let _ = stream.read(&mut [0; 1024]);
         }
+        // The library's own way of doing that in a destructor blocks for two minutes.
+        let _ = self.driver.clone().leak();
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

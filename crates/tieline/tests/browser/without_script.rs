@@ -27,5 +27,5 @@ async fn an_account_is_connected_without_javascript() {
     assert_eq!(person.status_of("whoami").await, "ok");
     chrome.click("#apply").await;
     chrome.find_with("#state", "connected").await;
-    drop(chrome);
+    chrome.close().await;
 }

@@ -63,7 +63,7 @@ async fn a_renewal_is_stored_wholly_or_not_at_all(db: &Database) {
             .await
             .expect("asked");
         let (tokens, change) = (
-            renewed(&polls.to_string()),
+            renewed(&format!("renewal-{polls}")),
             state(ConnectionState::Connected, "x"),
         );
         let renew =
@@ -76,7 +76,10 @@ async fn a_renewal_is_stored_wholly_or_not_at_all(db: &Database) {
             .await
             .expect("scheduled");
         let after = db.store.token(id).await.expect("read").expect("a row");
-        let (refresh, access) = (format!("refresh-{polls}"), format!("access-{polls}"));
+        let (refresh, access) = (
+            format!("refresh-renewal-{polls}"),
+            format!("access-renewal-{polls}"),
+        );
         let new = after.generation == before.generation + 1;
         assert!(new || after.generation == before.generation);
         assert_eq!(

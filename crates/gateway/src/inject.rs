@@ -28,6 +28,11 @@ pub(crate) fn request_headers(
     headers.remove(KEY_HEADER);
     headers.remove(ACCOUNT_HEADER);
     headers.remove(header::COOKIE);
+    // Links in answers are turned while they stream by, which they must come uncompressed for.
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     // hyper has answered 100 Continue to the client itself.
     headers.remove(header::EXPECT);
     if let Ok(host) = HeaderValue::from_str(host) {
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "accept-encoding",
                 "authorization",
                 "callerobjectid",
                 "content-length",

@@ -8,6 +8,7 @@ mod admit;
 mod connect;
 mod forward;
 mod inject;
+mod links;
 mod observe;
 mod refuse;
 mod relay;

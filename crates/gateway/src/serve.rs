@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
-use tieline_app::Refused;
+use tieline_app::{Refused, Who};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -21,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::admit;
 use crate::forward::{Call, CallBody};
+use crate::links::Links;
 use crate::observe::Seen;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
-use crate::relay::{Here, answer_headers};
+use crate::relay::{Here, Relayed, is_plain_json, relay};
 use crate::route::{Route, authority, route};
 use crate::{Gateway, Inner};
 
@@ -32,7 +34,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause after the system could not accept a connection, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type Answer = Response<Either<Relayed, Full<Bytes>>>;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -190,22 +192,30 @@ impl Inner {
         self.app.caller_may_use(&caller, &line)?;
 
         let here = self.here(&head.uri, &head.headers, &prefix, secure);
-        let body = CallBody::of(body, self.settings.replay_max).await?;
+        let there = format!("{}://{}", line.origin.scheme(), line.authority);
+        let there = format!("{there}{}", in_front(&line.base_path));
+        let mut body = CallBody::of(body, self.settings.replay_max).await?;
+        let mut headers = head.headers;
+        if let CallBody::Kept(bytes) = &mut body
+            && is_plain_json(&headers)
+        {
+            // What a client learned here it says again: rows to bind to lead back to Dynamics.
+            let mut links = Links::new(&here.0, &there);
+            let turned = [links.turn(std::mem::take(bytes)), links.rest()];
+            *bytes = Bytes::from(turned.concat());
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        let method = head.method;
+        let target = beneath(in_front(&line.base_path), target)?;
         let call = Call {
-            method: head.method,
+            method: method.clone(),
             target,
-            headers: head.headers,
+            headers,
             body,
         };
         let timeout = self.settings.answer_timeout;
-        let mut answer = self.upstream.call(&self.app, &line, call, timeout).await?;
-        answer_headers(
-            answer.headers_mut(),
-            line.origin.scheme(),
-            &line.authority,
-            &here,
-        );
-        Ok(answer.map(Either::Left))
+        let answer = self.upstream.call(&self.app, &line, call, timeout).await?;
+        Ok(relay(answer, &method, &there, &here).map(Either::Left))
     }
 
     /// The address that the caller used. Behind a proxy that terminates TLS the configured address
@@ -225,4 +235,24 @@ impl Inner {
             _ => Here(format!("{configured}{prefix}")),
         }
     }
+}
+
+/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
+/// on premises.
+fn in_front(base_path: &str) -> &str {
+    base_path
+        .split("/api/")
+        .next()
+        .filter(|front| *front != base_path)
+        .unwrap_or_default()
+}
+
+fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {
+    if front.is_empty() {
+        return Ok(target);
+    }
+    format!("{front}{target}").parse().map_err(|_| {
+        let text = "The account's API URL cannot be called.";
+        Refused::new(Who::Tieline, 502, "api-url-malformed", text)
+    })
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod account;
+mod api;
 mod cli;
 mod connect;
 mod gateway;

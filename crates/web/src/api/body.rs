@@ -186,7 +186,7 @@ fn mistyped(name: &str, value: &Value, error: &serde_json::Error) -> FieldProble
         code: "wrong-type".to_owned(),
         cause: format!("'{name}' is {found} that cannot be used."),
         remedy: expected
-            .map(|expected| format!("Expected is {expected}."))
+            .map(|expected| format!("What is expected: {expected}."))
             .unwrap_or_default(),
     }
 }

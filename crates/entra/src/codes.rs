@@ -51,7 +51,8 @@ catalogue! {
     "refresh-token-revoked": 50173 50132 50133;
     "refresh-token-expired": 700082 70008;
     "refresh-token-of-spa": 700084;
-    "code-spent": 54005 501481 70000 700005 50089;
+    "code-spent": 54005 501481 700005 50089;
+    "token-not-accepted": 70000;
     "request-loop": 50196;
     "token-service-busy": 90055 90033 90006;
     "session-missing": 50058;
@@ -97,6 +98,7 @@ pub fn needs_consent(slug: &str) -> bool {
             | "refresh-token-expired"
             | "refresh-token-of-spa"
             | "code-spent"
+            | "token-not-accepted"
             | "sign-in-frequency"
             | "session-missing"
     )

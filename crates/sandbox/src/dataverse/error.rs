@@ -45,7 +45,7 @@ impl Fault {
     }
 
     pub(crate) fn no_row(table: &str, id: Uuid) -> Self {
-        let text = format!("Entity '{table}' With Id = {id} Does Not Exist");
+        let text = format!("{table} With Id = {id} Does Not Exist");
         Self::new(StatusCode::NOT_FOUND, "0x80040217", text)
     }
 

@@ -347,3 +347,88 @@ async fn a_consumers_key_works_until_it_is_revoked() {
     assert_eq!(refused.status(), 403);
     assert_eq!(refused.headers()["tieline-failed"], "consumer");
 }
+
+#[tokio::test]
+async fn the_ladder_tells_faults_apart() {
+    let app = TestApp::start();
+    let program = Program::sign_in(&app).await;
+    let good = program.properties("Rehearsal");
+    let origin = app.text("/sandbox/org_url");
+    let tenant = |name: &str| {
+        json!({
+            "authorization_url": format!("{origin}/{name}/oauth2/v2.0/authorize"),
+            "token_url": format!("{origin}/{name}/oauth2/v2.0/token"),
+        })
+    };
+    let console = app.text("/console_url").replace("http:", "https:");
+    let nobody = "77777777-2222-4333-8444-555555555555";
+    let cases = [
+        (json!({}), "", ""),
+        (json!({"client_id": ""}), "settings", "client-id-empty"),
+        (tenant("common"), "settings", "grant-needs-tenant"),
+        (
+            json!({"api_url": "https://nobody.invalid"}),
+            "name",
+            "name-unresolved",
+        ),
+        (
+            json!({"api_url": "https://localhost:1"}),
+            "tls",
+            "connection-refused",
+        ),
+        (json!({"api_url": console}), "tls", "tls-not-spoken"),
+        (json!({"client_secret": "wrong"}), "token", "secret-wrong"),
+        (
+            json!({"client_secret": "Old~rehearsal~secret"}),
+            "token",
+            "secret-expired",
+        ),
+        (json!({"client_id": nobody}), "token", "application-unknown"),
+        (tenant(nobody), "token", "tenant-unknown"),
+        (
+            json!({
+                "client_id": "b8f3e1a2-0d4c-4b7e-9f55-1c2d3e4f5a6b",
+                "client_secret": "Retired~secret",
+            }),
+            "token",
+            "application-disabled",
+        ),
+    ];
+    for (change, rung, code) in cases {
+        let mut properties = good.clone();
+        for (name, value) in change.as_object().unwrap() {
+            properties[name] = value.clone();
+        }
+        let path = format!("{ACCOUNTS}/test");
+        let answer = program.send(Method::POST, &path, &properties).await;
+        let ladder: Value = answer.json().await.unwrap();
+        let rungs = ladder["rungs"].as_array().unwrap();
+        let failed = rungs.iter().find(|rung| rung["status"] == "failed");
+        let seen = failed.map_or(("", ""), |failed| {
+            assert!(
+                failed["cause"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{failed}"
+            );
+            assert!(
+                failed["remedy"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{failed}"
+            );
+            (
+                failed["rung"].as_str().unwrap(),
+                failed["code"].as_str().unwrap(),
+            )
+        });
+        assert_eq!(seen, (rung, code), "{change}: {ladder}");
+        assert_eq!(ladder["ok"], rung.is_empty());
+        assert_eq!(rungs.len(), 9);
+        assert!(
+            !ladder
+                .to_string()
+                .contains(app.text("/sandbox/client_secret"))
+        );
+    }
+}

@@ -59,6 +59,37 @@ async fn a_consent_beside_the_server_connects_the_account() {
     );
 }
 
+/// Version 2 of the endpoints: scopes in place of a resource, numbers in place of strings.
+#[tokio::test]
+async fn an_account_of_version_2_is_connected_and_renewed() {
+    let app = TestApp::start();
+    let secret_file = app.file("client-secret", app.text("/sandbox/client_secret"));
+    let authority = app.text("/sandbox/authority");
+    let (authorize, token) = (
+        format!("{authority}/oauth2/v2.0/authorize"),
+        format!("{authority}/oauth2/v2.0/token"),
+    );
+    let (org, client_id) = (app.text("/sandbox/org_url"), app.text("/sandbox/client_id"));
+    let mut args = vec!["account", "add", "--name", "Two", "--api-url", org];
+    args.extend(["--authorization-url", &authorize, "--token-url", &token]);
+    args.extend([
+        "--client-id",
+        client_id,
+        "--client-secret-file",
+        &secret_file,
+    ]);
+    let output = app.tieline(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut connect = Process::run(app.command(&["account", "connect", "Two"]));
+    let start = connect.line().trim().parse().unwrap();
+    walk(&app.http(), &start, &person(&app)).await.unwrap();
+    assert_eq!(connect.wait().code(), Some(0));
+    // The test renews: it asks the token service with the refresh token.
+    let ladder = app.json(&["account", "test", "Two", "--json"]);
+    assert_eq!(ladder["ok"], true, "{ladder}");
+    assert_eq!(app.gateway("/Two/api/data/v9.2/WhoAmI").await.status(), 200);
+}
+
 #[tokio::test]
 async fn a_refused_consent_is_said_and_changes_nothing() {
     let app = TestApp::start();

@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
-use tieline_core::Language;
+use tieline_core::{Account, Language, Reason};
 use unic_langid::langid;
+use url::Url;
 
 /// What happened and what to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +63,30 @@ pub fn explain(code: &str, args: &[(impl AsRef<str>, String)], language: Languag
 pub fn explain_plain(code: &str, language: Language) -> Explanation {
     let none: [(&str, String); 0] = [];
     explain(code, &none, language)
+}
+
+/// Why an account is, or was, in a state. What a reason's text names is known from the account.
+#[must_use]
+pub fn explain_reason(reason: &Reason, account: &Account, language: Language) -> Explanation {
+    let host = host_of(&account.token_url);
+    let user = account
+        .consent
+        .as_ref()
+        .and_then(|consent| consent.user.clone());
+    let user = user.unwrap_or_else(|| explain_plain("somebody", language).cause);
+    // What is said at the end of a visit to Microsoft looks ahead; a history looks back.
+    let code = match reason.code.as_str() {
+        "consented" => "state-consented",
+        other => other,
+    };
+    explain(code, &[("host", host), ("user", user)], language)
+}
+
+pub(crate) fn host_of(url: &str) -> String {
+    let host = Url::parse(url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned));
+    host.unwrap_or_else(|| url.to_owned())
 }
 
 /// Whether a code has a text.

@@ -26,7 +26,7 @@ pub use connect::{ConsentEnd, ConsentPrompt, ConsentStart, ConsentTarget};
 pub use drafts::DraftView;
 pub use error::{AppError, Refused, Who};
 pub use form::{AccountForm, Applied, Field, Finding, Severity};
-pub use help::{Explanation, explain, explain_known, explain_plain};
+pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
 pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};

@@ -14,7 +14,7 @@ use tieline_entra::{
 };
 
 use crate::error::{Refused, Who};
-use crate::help::explain_plain;
+use crate::help::explain;
 use crate::outbound::{Outbound, OutboundError};
 
 /// Lifetime that is assumed when the answer names none and the token cannot be read: short enough
@@ -258,7 +258,8 @@ impl Failure {
             ConnectionState::NotConnected | ConnectionState::NeedsConsent => (Who::Entra, 503),
             _ => (Who::Tieline, 503),
         };
-        let cause = explain_plain(self.code(), Language::English).cause;
+        let host = self.evidence().host.unwrap_or_default();
+        let cause = explain(self.code(), &[("host", host)], Language::English).cause;
         Refused {
             who,
             status,

@@ -7,7 +7,7 @@ use anyhow::Context;
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde::Serialize;
-use tieline_app::{Finding, explain};
+use tieline_app::{Finding, explain_reason};
 use tieline_core::{Account, Consumer, ConsumerGrant, Language, User};
 
 /// Whether a command speaks to a program or to a person.
@@ -192,8 +192,7 @@ impl AccountJson {
         let secret = account.client_secret.as_ref();
         let consent = account.consent.as_ref();
         let connection = &account.connection;
-        let detail = [("detail", connection.reason.detail.clone())];
-        let told = explain(&connection.reason.code, &detail, language);
+        let told = explain_reason(&connection.reason, account, language);
         Self {
             id: account.id.to_string(),
             account_type: account.account_type.as_str(),

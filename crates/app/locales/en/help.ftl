@@ -290,6 +290,8 @@ other-entra-error = Microsoft refused the request.
     .remedy = The evidence beside this holds the code and the trace id for Microsoft's support.
 
 ### Consent
+state-consented = { $user } has consented.
+somebody = Somebody
 consented = { $user } has consented. The connection can be tested and applied.
 admin-consent-granted = Consent was given on behalf of the organization.
     .remedy = Now press “Request token” and sign in with the account whose rights the connection shall have.

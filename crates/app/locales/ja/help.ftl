@@ -290,6 +290,8 @@ other-entra-error = Microsoft が要求を拒否しました。
     .remedy = 証拠に、Microsoft サポートに伝えるコードとトレース ID があります。
 
 ### Consent
+state-consented = { $user } が同意しました。
+somebody = 担当者
 consented = { $user } が同意しました。接続をテストして適用できます。
 admin-consent-granted = 組織を代表した同意が完了しました。
     .remedy = 続けて「トークンを要求」を押し、接続に使う権限を持つアカウントでサインインしてください。

@@ -418,7 +418,8 @@ fn stored_token(row: &TokenRow) -> Option<LiveToken> {
 /// The refusal that the account's history tells of.
 fn remembered(account: &Account) -> Refused {
     let code = stable(&account.connection.reason.code);
-    let cause = crate::help::explain_plain(code, Language::English).cause;
+    let reason = &account.connection.reason;
+    let cause = crate::help::explain_reason(reason, account, Language::English).cause;
     let detail = format!("The account '{}' has no valid token. {cause}", account.name);
     let who = match account.connection.state {
         ConnectionState::NeedsConsent | ConnectionState::NotConnected => Who::Entra,

@@ -5,11 +5,13 @@ mod account;
 mod api;
 mod cli;
 mod connect;
+mod faithful;
 mod gateway;
 mod life;
 mod people;
 mod secrets;
 mod test_app;
+mod upstream;
 
 /// The demo's own way through the consent's pages, walked here from outside.
 #[path = "../../src/demo"]

@@ -2,8 +2,8 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tieline_app::{AccountForm, Finding, explain_plain};
-use tieline_core::{Account, AccountEvent, GrantType, Language};
+use tieline_app::{AccountForm, Finding, explain_reason};
+use tieline_core::{Account, AccountEvent, GrantType, Language, Reason};
 use utoipa::ToSchema;
 
 use crate::api::body::Known;
@@ -88,8 +88,8 @@ struct ReasonJson {
 }
 
 impl ReasonJson {
-    fn of(reason: &tieline_core::Reason, language: Language) -> Self {
-        let text = explain_plain(&reason.code, language);
+    fn of(reason: &Reason, account: &Account, language: Language) -> Self {
+        let text = explain_reason(reason, account, language);
         Self {
             code: reason.code.clone(),
             detail: reason.detail.clone(),
@@ -130,7 +130,7 @@ impl AccountJson {
             },
             state: account.connection.state.as_str(),
             state_since: time(account.connection.since),
-            state_reason: ReasonJson::of(&account.connection.reason, language),
+            state_reason: ReasonJson::of(&account.connection.reason, account, language),
             version: account.version,
             created_at: time(account.created_at),
             created_by: account.created_by.clone(),
@@ -177,13 +177,13 @@ pub(crate) struct EventJson {
 }
 
 impl EventJson {
-    pub(crate) fn of(event: &AccountEvent, language: Language) -> Self {
+    pub(crate) fn of(event: &AccountEvent, account: &Account, language: Language) -> Self {
         Self {
             id: event.id.to_string(),
             at: time(event.at),
             from: event.from.map(tieline_core::ConnectionState::as_str),
             to: event.to.as_str(),
-            reason: ReasonJson::of(&event.reason, language),
+            reason: ReasonJson::of(&event.reason, account, language),
         }
     }
 }

@@ -249,7 +249,7 @@ pub(crate) async fn events(
     let events = events.map_err(|error| caller.problem(&error))?;
     let events = events
         .iter()
-        .map(|event| EventJson::of(event, caller.language()))
+        .map(|event| EventJson::of(event, &account, caller.language()))
         .collect();
     Ok(Json(EventsJson { events }))
 }

@@ -226,7 +226,7 @@ impl SavedView {
                 .iter()
                 .map(|event| EventView {
                     state: StateView::of(event.to, event.at, words),
-                    text: event_text(&event.reason.code, words),
+                    text: event_text(event, account, words),
                 })
                 .collect(),
         }
@@ -459,18 +459,16 @@ fn reason_text(account: &Account, words: Words) -> Option<TextView> {
     if account.connection.state == ConnectionState::Connected {
         return None;
     }
-    let text: Explanation = tieline_app::explain(
-        &account.connection.reason.code,
-        &[("host", host_of(&account.token_url))],
-        words.language(),
-    );
+    let reason = &account.connection.reason;
+    let text: Explanation = tieline_app::explain_reason(reason, account, words.language());
     Some(TextView::warning(text))
 }
 
-pub(crate) fn event_text(code: &str, words: Words) -> String {
-    match code {
-        "consented" | "renewed" => String::new(),
-        other => tieline_app::explain(other, &[("host", String::new())], words.language()).cause,
+/// What a change of state came from; a renewal is the usual case and needs no words.
+pub(crate) fn event_text(event: &AccountEvent, account: &Account, words: Words) -> String {
+    match event.reason.code.as_str() {
+        "renewed" => String::new(),
+        _ => tieline_app::explain_reason(&event.reason, account, words.language()).cause,
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
-use tieline_core::{AccountEvent, AuditEvent, Right, Role};
+use tieline_core::{Account, AccountEvent, AuditEvent, Right, Role};
 
 use crate::console::pages::{Trouble, html, status_of};
 use crate::console::pane::event_text;
@@ -56,14 +56,14 @@ pub(crate) async fn activity(State(site): State<Site>, visitor: Visitor) -> Show
             .await
             .map_err(trouble)?
         {
-            events.push((account.name.to_string(), event));
+            events.push((account, event));
         }
     }
     events.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
     events.truncate(SHOWN as usize);
     let rows = events
         .iter()
-        .map(|(name, event)| event_row(name, event, words))
+        .map(|(account, event)| event_row(account, event, words))
         .collect();
     let heads = ["when", "item", "what"];
     Ok(html(
@@ -186,9 +186,9 @@ async fn table(
     }
 }
 
-fn event_row(name: &str, event: &AccountEvent, words: Words) -> Vec<String> {
+fn event_row(account: &Account, event: &AccountEvent, words: Words) -> Vec<String> {
     let state = StateView::of(event.to, event.at, words);
-    let text = escape(&event_text(&event.reason.code, words));
+    let text = escape(&event_text(event, account, words));
     let shown = format!(
         "<span class=\"state {}\"><span aria-hidden=\"true\">{}</span> {}</span> \
          <span class=\"muted\">{text}</span>",
@@ -196,7 +196,7 @@ fn event_row(name: &str, event: &AccountEvent, words: Words) -> Vec<String> {
         state.shape,
         escape(&state.word)
     );
-    vec![time(event.at), escape(name), shown]
+    vec![time(event.at), escape(account.name.as_str()), shown]
 }
 
 fn audit_row(event: &AuditEvent, words: Words) -> Vec<String> {

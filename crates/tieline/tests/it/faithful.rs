@@ -1,0 +1,264 @@
+//! What the gateway does with calls and answers, to the byte.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::test_app::{Process, client, stderr, tieline};
+use crate::upstream::{Seen, Upstream, answer};
+
+/// A server with one account, which leads to an upstream of our own.
+struct Line {
+    gateway: String,
+    console: String,
+    key: String,
+    _process: Process,
+    _data: tempfile::TempDir,
+}
+
+fn line(upstream: &Upstream) -> Line {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().to_str().unwrap().to_owned();
+    let run = |args: &[&str]| {
+        let mut command = tieline();
+        command
+            .args(args)
+            .args(["--data-dir", &directory, "--allow-loopback"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "s+e%c&r=e t").unwrap();
+    let origin = &upstream.origin;
+    let (authorize, token, api) = (
+        format!("{origin}/authorize"),
+        format!("{origin}/token"),
+        format!("{origin}/api/data/v9.2"),
+    );
+    let mut args = vec!["account", "add", "--name", "Line", "--default"];
+    args.extend([
+        "--authorization-url",
+        &authorize,
+        "--token-url",
+        &token,
+        "--api-url",
+        &api,
+    ]);
+    args.extend([
+        "--client-id",
+        "x",
+        "--client-secret-file",
+        secret.to_str().unwrap(),
+    ]);
+    args.extend(["--grant", "client-credentials"]);
+    run(&args);
+    let consumer = run(&["consumer", "add", "--name", "Test", "--json"]);
+    let consumer: serde_json::Value = serde_json::from_str(&consumer).unwrap();
+    let local = "127.0.0.1:0";
+    let mut args = vec![
+        "serve",
+        "--console",
+        local,
+        "--gateway",
+        local,
+        "--allow-loopback",
+    ];
+    args.extend(["--data-dir", &directory]);
+    let process = Process::start(&args);
+    // The server says where it is once both listeners are bound.
+    let file = data.path().join("server.json");
+    let until = Instant::now() + Duration::from_secs(30);
+    let running: serde_json::Value = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(running) = serde_json::from_str(&text) {
+            break running;
+        }
+        let log = process.log.lock().unwrap();
+        assert!(Instant::now() < until, "it does not come up: {log}");
+    };
+    let address = |name: &str| {
+        let url = running[name].as_str().unwrap();
+        url.trim_end_matches('/')
+            .trim_start_matches("http://")
+            .replace("localhost", "127.0.0.1")
+    };
+    Line {
+        gateway: address("gateway_url"),
+        console: address("console_url"),
+        key: consumer["api_key"].as_str().unwrap().to_owned(),
+        _process: process,
+        _data: data,
+    }
+}
+
+impl Line {
+    /// Sends bytes as they are, and gives everything that comes back.
+    fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.gateway).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // An answer that is cut off ends in an error, and what came before it counts.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn get(&self, target: &str, headers: &str) -> String {
+        let key = &self.key;
+        self.raw(&format!(
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {key}\r\n{headers}Connection: close\r\n\r\n",
+            self.gateway
+        ))
+    }
+}
+
+fn ok(_: &Seen) -> Vec<u8> {
+    answer("200 OK", "Content-Type: application/json\r\n", "{}")
+}
+
+#[test]
+fn path_query_and_headers_arrive_as_they_were_sent() {
+    let upstream = Upstream::start(ok);
+    let line = line(&upstream);
+    let target = "/api/data/v9.2/contacts(emailaddress1='a%2Fb')?$filter=name%20eq%20'%E5%96%B6'&x=+%2b+{y}|'&&";
+    let headers = "Prefer: odata.maxpagesize=5\r\nPrefer: return=minimal\r\nX-Empty: \r\n\
+                   Cookie: a=b\r\nX-Hop: 1\r\nTE: trailers\r\nIf-None-Match: null\r\n";
+    let answered = line.get(target, &format!("{headers}Connection: x-hop\r\n"));
+    assert!(answered.starts_with("HTTP/1.1 200 OK\r\n"), "{answered}");
+    let call = upstream.calls().pop().unwrap();
+    assert_eq!(call.line, format!("GET {target} HTTP/1.1"));
+    let host = upstream.origin.trim_start_matches("http://");
+    assert_eq!(call.header("host"), Some(host));
+    assert_eq!(call.token(), 1);
+    assert_eq!(
+        call.headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("prefer"))
+            .count(),
+        2
+    );
+    assert_eq!(call.header("if-none-match"), Some("null"));
+    for gone in ["cookie", "x-hop", "te", "connection", "tieline-key"] {
+        assert_eq!(call.header(gone), None, "{gone}");
+    }
+    // The same below an account's name, which is cut off and nothing else.
+    line.get(&format!("/liNE{target}"), "");
+    assert_eq!(
+        upstream.calls().pop().unwrap().line,
+        format!("GET {target} HTTP/1.1")
+    );
+}
+
+#[test]
+fn a_refused_token_is_renewed_once_and_the_call_repeated() {
+    let upstream = Upstream::start(|seen| match seen.token() {
+        1 => answer(
+            "401 Unauthorized",
+            "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            "",
+        ),
+        _ => answer("201 Created", "", "done"),
+    });
+    let line = line(&upstream);
+    let (key, gateway) = (&line.key, &line.gateway);
+    let request = format!(
+        "POST /api/data/v9.2/contacts HTTP/1.1\r\nHost: {gateway}\r\nTieline-Key: {key}\r\n\
+         Content-Type: application/json\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{{\"a\": \"b\"}} "
+    );
+    let answered = line.raw(&request);
+    assert!(
+        answered.starts_with("HTTP/1.1 201 Created\r\n"),
+        "{answered}"
+    );
+    assert!(
+        !answered.to_lowercase().contains("tieline-failed"),
+        "{answered}"
+    );
+    let calls = upstream.calls();
+    assert_eq!(calls.iter().map(Seen::token).collect::<Vec<_>>(), [1, 2]);
+    assert!(
+        calls.iter().all(|call| call.body == b"{\"a\": \"b\"} "),
+        "the same body both times"
+    );
+    assert_eq!(upstream.tokens(), 2);
+}
+
+#[test]
+fn a_lasting_401_is_dynamics_own_and_costs_one_renewal() {
+    let upstream = Upstream::start(|_| answer("401 Unauthorized", "", ""));
+    let line = line(&upstream);
+    let answered = line.get("/api/data/v9.2/WhoAmI", "");
+    assert!(answered.starts_with("HTTP/1.1 401 "), "{answered}");
+    assert!(
+        answered.contains("tieline-failed: dynamics\r\n"),
+        "{answered}"
+    );
+    assert_eq!(upstream.tokens(), 2);
+    assert_eq!(upstream.calls().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_at_once_cost_one_token() {
+    let upstream = Upstream::start(ok);
+    let line = line(&upstream);
+    let http = client(None);
+    let url = format!("http://{}/api/data/v9.2/contacts", line.gateway);
+    let calls = (0..100).map(|_| {
+        let request = http.get(&url).bearer_auth(&line.key);
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    });
+    let calls: Vec<_> = calls.collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert_eq!(upstream.tokens(), 1);
+    assert_eq!(upstream.calls().len(), 100);
+    let metrics = http
+        .get(format!("http://{}/metrics", line.console))
+        .send()
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("tieline_renewals_total{outcome=\"renewed\"} 1\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn an_answer_that_was_cut_is_never_passed_on_as_whole() {
+    let upstream = Upstream::start(|_| {
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"value\":[CUT".to_vec()
+    });
+    let line = line(&upstream);
+    let answered = line.get("/api/data/v9.2/contacts", "");
+    assert!(answered.starts_with("HTTP/1.1 200 OK\r\n"), "{answered}");
+    // Chunked, and without the last chunk that would make it whole (RFC 9112, section 8).
+    assert!(
+        answered.contains("transfer-encoding: chunked\r\n"),
+        "{answered}"
+    );
+    assert!(!answered.ends_with("0\r\n\r\n"), "{answered}");
+}
+
+#[test]
+fn redirects_are_handed_on_and_not_followed() {
+    let upstream = Upstream::start(|_| {
+        answer(
+            "302 Found",
+            "Location: https://elsewhere.example/x\r\nSet-Cookie: a=b\r\n",
+            "",
+        )
+    });
+    let line = line(&upstream);
+    let answered = line.get("/api/data/v9.2/contacts", "");
+    assert!(
+        answered.contains("location: https://elsewhere.example/x\r\n"),
+        "{answered}"
+    );
+    assert!(
+        !answered.to_lowercase().contains("set-cookie"),
+        "{answered}"
+    );
+    assert_eq!(upstream.calls().len(), 1);
+}

@@ -1,0 +1,151 @@
+//! A token service and an organization in one small server of our own, for answers that the
+//! sandbox does not give. It speaks plain http on loopback, which `--allow-loopback` lets pass.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A request as it came in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Method, target and version, as on the wire.
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Which of the tokens that were given out it carries, counted from 1.
+    pub(crate) fn token(&self) -> usize {
+        let token = self
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer token-"));
+        token
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default()
+    }
+}
+
+type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
+
+/// The server; it ends with the test's process.
+pub(crate) struct Upstream {
+    pub(crate) origin: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Upstream {
+    /// Gives tokens `token-1`, `token-2`, … and answers everything else as told.
+    pub(crate) fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer): (_, Arc<Answer>) = (Arc::clone(&seen), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
+                thread::spawn(move || converse(&stream, &kept, &*answer));
+            }
+        });
+        Upstream { origin, seen }
+    }
+
+    /// The requests to the organization so far.
+    pub(crate) fn calls(&self) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter()
+            .filter(|seen| !is_token(seen))
+            .cloned()
+            .collect()
+    }
+
+    /// How many tokens were asked for.
+    pub(crate) fn tokens(&self) -> usize {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|seen| is_token(seen))
+            .count()
+    }
+}
+
+fn is_token(seen: &Seen) -> bool {
+    seen.line.starts_with("POST /token ")
+}
+
+/// An answer with a body of known length.
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn converse(stream: &TcpStream, kept: &Mutex<Vec<Seen>>, answer_of: &Answer) {
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    while let Some(seen) = read(&mut reader) {
+        let mut all = kept.lock().unwrap();
+        all.push(seen.clone());
+        let tokens = all.iter().filter(|seen| is_token(seen)).count();
+        drop(all);
+        let bytes = if is_token(&seen) {
+            let body = format!(
+                r#"{{"access_token":"token-{tokens}","token_type":"Bearer","expires_in":3600}}"#
+            );
+            answer("200 OK", "Content-Type: application/json\r\n", &body)
+        } else {
+            answer_of(&seen)
+        };
+        if writer.write_all(&bytes).is_err() || bytes.ends_with(b"CUT") {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut impl BufRead) -> Option<Seen> {
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let mut seen = Seen {
+        line: line.trim_end().to_owned(),
+        ..Seen::default()
+    };
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        seen.headers.push((name.to_owned(), value.to_owned()));
+    }
+    if let Some(length) = seen
+        .header("content-length")
+        .and_then(|text| text.parse().ok())
+    {
+        seen.body = vec![0; length];
+        reader.read_exact(&mut seen.body).ok()?;
+    } else if seen.header("transfer-encoding").is_some() {
+        loop {
+            line.clear();
+            reader.read_line(&mut line).ok()?;
+            let length = usize::from_str_radix(line.trim_end(), 16).ok()?;
+            let mut piece = vec![0; length + 2];
+            reader.read_exact(&mut piece).ok()?;
+            if length == 0 {
+                break;
+            }
+            seen.body.extend_from_slice(&piece[..length]);
+        }
+    }
+    Some(seen)
+}

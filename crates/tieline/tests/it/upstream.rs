@@ -123,10 +123,11 @@ fn read(reader: &mut impl BufRead) -> Option<Seen> {
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
+        let Some((name, value)) = line.split_once(':') else {
             break;
         };
-        seen.headers.push((name.to_owned(), value.to_owned()));
+        seen.headers
+            .push((name.to_owned(), value.trim().to_owned()));
     }
     if let Some(length) = seen
         .header("content-length")

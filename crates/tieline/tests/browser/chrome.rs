@@ -133,7 +133,6 @@ impl Chrome {
                 "no {css} with '{text}'\n{}",
                 self.page().await
             );
-            tokio::time::sleep(GLANCE).await;
         }
     }
 
@@ -150,7 +149,6 @@ impl Chrome {
                 Ok(()) => return,
                 Err(error) => assert!(Instant::now() < until, "{css} cannot be clicked: {error}"),
             }
-            tokio::time::sleep(GLANCE).await;
         }
     }
 
@@ -183,7 +181,6 @@ impl Chrome {
                 "{css} does not hold '{text}'\n{}",
                 self.page().await
             );
-            tokio::time::sleep(GLANCE).await;
         }
     }
 

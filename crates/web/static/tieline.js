@@ -53,14 +53,17 @@
   }
 
   // --- drafts --------------------------------------------------------------------------------
+  let keeping = null;
   async function keep() {
     const form = $('#pane');
     if (!form || !form.dataset.draft) return true;
     typed = false;
-    const answer = await fetch(form.dataset.draft, {
+    const sent = fetch(form.dataset.draft, {
       method: 'POST', body: new URLSearchParams(new FormData(form)), redirect: 'manual',
     });
-    return answer.ok;
+    const settled = sent.then(() => {}, () => {}).then(() => { if (keeping === settled) keeping = null; });
+    keeping = settled;
+    return (await sent).ok;
   }
   document.addEventListener('input', (event) => {
     if (event.target.closest('#pane') && event.target.id !== 'propose') typed = true;
@@ -129,6 +132,14 @@
   // In the capturing phase, before htmx takes the form away.
   document.addEventListener('submit', (event) => {
     const button = event.submitter;
+    // A draft that is on its way would arrive after what the button does, and undo it.
+    if (keeping !== null && event.target.id === 'pane') {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const form = event.target;
+      keeping.then(() => { if (form.isConnected) form.requestSubmit(button); });
+      return;
+    }
     if (!button || !button.dataset.popup || button.dataset.direct) return;
     event.preventDefault();
     event.stopImmediatePropagation();

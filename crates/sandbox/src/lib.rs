@@ -7,6 +7,8 @@
 
 mod dataverse;
 mod entra;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod seed;
 mod serve;
 mod state;

@@ -28,7 +28,7 @@ use crate::World;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
-use crate::dataverse::service::{Operation, Service};
+pub(crate) use crate::dataverse::service::{Operation, Service};
 use crate::entra::Caller;
 use crate::serve::Shared;
 
@@ -40,7 +40,8 @@ pub(crate) async fn serve(
     body: Bytes,
 ) -> Response {
     // SQLite blocks while it works; that must not hold up what else the runtime does.
-    let answered = tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
+    let answered =
+        tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
     let mut response = answered.unwrap_or_else(|_| {
         let text = "An unexpected error occurred in the sandbox.";
         let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
@@ -53,19 +54,36 @@ pub(crate) async fn serve(
 /// Headers that every answer carries.
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    headers.insert("x-ms-ratelimit-burst-remaining-xrm-requests", HeaderValue::from_static("5999"));
-    headers.insert("x-ms-ratelimit-time-remaining-xrm-requests", HeaderValue::from_static("1199"));
-    let affinity = HeaderValue::from_static("ARRAffinity=sandbox; HttpOnly; Secure; SameSite=None; Path=/");
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache"));
+    headers.insert(
+        "x-ms-ratelimit-burst-remaining-xrm-requests",
+        HeaderValue::from_static("5999"),
+    );
+    headers.insert(
+        "x-ms-ratelimit-time-remaining-xrm-requests",
+        HeaderValue::from_static("1199"),
+    );
+    let affinity =
+        HeaderValue::from_static("ARRAffinity=sandbox; HttpOnly; Secure; SameSite=None; Path=/");
     headers.insert(header::SET_COOKIE, affinity);
     answer::set(headers, "x-ms-service-request-id", &id.to_string());
     answer::set(headers, "req_id", &id.to_string());
 }
 
-fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
+fn answer(
+    world: &Arc<World>,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
     let authority = authority_of(world, uri, headers);
     let origin = format!("https://{authority}");
-    let found = world.directory.organization_at(&authority, &world.authority);
+    let found = world
+        .directory
+        .organization_at(&authority, &world.authority);
     let organization = found.and_then(|(_, own)| world.organizations.find(own.id));
     let Some(organization) = organization else {
         let text = format!("There is no organization at {authority}.");
@@ -79,7 +97,13 @@ fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, b
         Err(fault) => return refuse(fault),
     };
     let base = format!("{origin}/api/data/{version}/");
-    let service = Service { world, organization, caller: &caller, base: &base, headers };
+    let service = Service {
+        world,
+        organization,
+        caller: &caller,
+        base: &base,
+        headers,
+    };
     let operation = Operation {
         method: method.clone(),
         path: rest.to_owned(),
@@ -96,7 +120,11 @@ fn refuse(fault: Fault) -> Response {
 
 fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
-    let host = of_uri.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    let host = of_uri.or_else(|| {
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+    });
     host.unwrap_or(&world.authority).to_owned()
 }
 
@@ -104,7 +132,9 @@ fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
 fn version(path: &str) -> Outcome<(&str, &str)> {
     let path = path.strip_prefix("/api/data/").unwrap_or_default();
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
-    let known = version.strip_prefix("v9.").is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
+    let known = version
+        .strip_prefix("v9.")
+        .is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
     if known {
         return Ok((version, rest));
     }
@@ -119,11 +149,18 @@ fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Op
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let caller = world.directory.key.verify(token.trim(), world.clock.now())?;
+    let caller = world
+        .directory
+        .key
+        .verify(token.trim(), world.clock.now())?;
     let audience = url::Url::parse(&caller.audience).ok()?;
     let host = audience.host_str()?;
-    let authority = audience.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-    let (_, meant) = world.directory.organization_at(&authority, &world.authority)?;
+    let authority = audience
+        .port()
+        .map_or(host.to_owned(), |port| format!("{host}:{port}"));
+    let (_, meant) = world
+        .directory
+        .organization_at(&authority, &world.authority)?;
     (meant.id == organization.id && caller.tenant == organization.tenant).then_some(caller)
 }
 

@@ -28,7 +28,11 @@ impl Request<'_, '_> {
     }
 }
 
-pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation: &Operation) -> Outcome<Answer> {
+pub(crate) fn answer<'s>(
+    context: &Context<'s>,
+    service: &Service<'_>,
+    operation: &Operation,
+) -> Outcome<Answer> {
     let request = Request {
         context,
         service,
@@ -43,7 +47,10 @@ pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation
     if first.name == "$metadata" || first.name == "$batch" {
         return Err(Fault::not_yet(&first.name));
     }
-    let table = context.schema.by_set(&first.name).ok_or_else(|| Fault::no_segment(&first.name))?;
+    let table = context
+        .schema
+        .by_set(&first.name)
+        .ok_or_else(|| Fault::no_segment(&first.name))?;
     if first.inside.is_none() {
         return set(&request, table, rest);
     }
@@ -64,7 +71,10 @@ fn service_document(request: &Request<'_, '_>) -> Outcome<Answer> {
         .map(|table| serde_json::json!({"name": table.set, "kind": "EntitySet", "url": table.set}))
         .collect();
     let body = serde_json::json!({"@odata.context": request.context.metadata(), "value": sets});
-    Ok(crate::dataverse::answer::json_answer(axum::http::StatusCode::OK, &body))
+    Ok(crate::dataverse::answer::json_answer(
+        axum::http::StatusCode::OK,
+        &body,
+    ))
 }
 
 /// `/contacts…`.
@@ -80,11 +90,21 @@ fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Out
 }
 
 /// `/contacts(…)…`.
-fn row<'s>(request: &Request<'_, 's>, table: &'s Table, key: write::Key, rest: &[Segment]) -> Outcome<Answer> {
+fn row<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    key: write::Key,
+    rest: &[Segment],
+) -> Outcome<Answer> {
     let context = request.context;
     let Some((first, rest)) = rest.split_first() else {
         return match request.method().as_str() {
-            "GET" => read::one(context, table, key.existing(context, table)?, &request.options),
+            "GET" => read::one(
+                context,
+                table,
+                key.existing(context, table)?,
+                &request.options,
+            ),
             "PATCH" => write::upsert(request, table, key),
             "DELETE" => write::delete(request, table, key.existing(context, table)?),
             _ => Err(Fault::method_not_allowed()),
@@ -124,7 +144,9 @@ fn single_valued<'s>(
     {
         return match request.method().as_str() {
             "GET" => Ok(read::followed(context, table, id, single)?
-                .map_or_else(no_content, |(target, id)| read::reference(context, target, id))),
+                .map_or_else(no_content, |(target, id)| {
+                    read::reference(context, target, id)
+                })),
             "PUT" => write::link_single(request, table, id, single),
             "DELETE" => write::unlink_single(request, table, id, single),
             _ => Err(Fault::method_not_allowed()),
@@ -148,7 +170,11 @@ fn collected<'s>(
 ) -> Outcome<Answer> {
     let (context, options) = (request.context, &request.options);
     let target = context.schema.table(collection.target);
-    let parent = Parent { table, id, collection };
+    let parent = Parent {
+        table,
+        id,
+        collection,
+    };
     if segment.inside.is_some() {
         let key = write::Key::of(context, target, segment.key(&options.aliases)?)?;
         if let [reference] = rest
@@ -167,10 +193,14 @@ fn collected<'s>(
         }
         ([], "POST") => write::create(request, target, Some(parent)),
         ([], "PUT") => write::replace_parties(request, parent),
-        ([count], "GET") if count.name == "$count" => read::count(context, target, Some(parent), options),
+        ([count], "GET") if count.name == "$count" => {
+            read::count(context, target, Some(parent), options)
+        }
         ([reference], "POST" | "PUT") if reference.name == "$ref" => write::link(request, parent),
         ([reference], "DELETE") if reference.name == "$ref" => write::unlink_named(request, parent),
-        ([reference], "GET") if reference.name == "$ref" => read::references(request.context, target, parent, options),
+        ([reference], "GET") if reference.name == "$ref" => {
+            read::references(request.context, target, parent, options)
+        }
         ([], _) => Err(Fault::method_not_allowed()),
         ([other, ..], _) => Err(Fault::no_segment(&other.name)),
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::old_schema::{self, Kind, Table};
 use crate::dataverse::rows::{Row, View, shown};
-use crate::dataverse::schema::{self, Kind, Table};
 
 /// Parentheses deeper than this are an attack, not a query.
 const DEPTH_MAX: usize = 100;
@@ -293,7 +293,7 @@ impl Parser<'_> {
                     .navigation(part)
                     .ok_or_else(|| Fault::no_property(part, table.name))?;
                 way.push((table, column_name(table, column.name)));
-                table = schema::by_name(target).ok_or_else(|| Fault::no_segment(target))?;
+                table = old_schema::by_name(target).ok_or_else(|| Fault::no_segment(target))?;
                 continue;
             }
             let column = table.lookup_value(part).or_else(|| {
@@ -600,7 +600,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_and_depth_is_bounded() {
-        let contacts = schema::by_set("contacts").expect("contacts");
+        let contacts = old_schema::by_set("contacts").expect("contacts");
         for wrong in [
             "",
             "(",

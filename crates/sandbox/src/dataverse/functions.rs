@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::old_schema::Table;
 use crate::dataverse::people;
-use crate::dataverse::schema::Table;
 use crate::dataverse::{Request, json_answer};
 
 const VERSION: &str = "9.2.26104.00180";

@@ -3,6 +3,7 @@
 mod error;
 mod filter;
 mod functions;
+mod old_schema;
 mod people;
 mod populate;
 mod query;
@@ -19,9 +20,9 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::old_schema::Table;
 use crate::dataverse::people::Member;
 pub(crate) use crate::dataverse::rows::{Organization, Organizations};
-use crate::dataverse::schema::Table;
 use crate::entra::Caller;
 use crate::serve::Shared;
 
@@ -265,7 +266,7 @@ fn route(request: &Request<'_>, path: &str) -> Outcome<Response> {
         _ => {}
     }
     let (set, key) = split_key(first);
-    let table = schema::by_set(set).ok_or_else(|| Fault::no_segment(set))?;
+    let table = old_schema::by_set(set).ok_or_else(|| Fault::no_segment(set))?;
     let Some(key) = key else {
         return match (segments.get(1).map(String::as_str), request.method.as_str()) {
             (None, "GET") => query::many(request, table),
@@ -295,7 +296,7 @@ fn route(request: &Request<'_>, path: &str) -> Outcome<Response> {
 }
 
 fn service_document(request: &Request<'_>) -> Outcome<Response> {
-    let sets: Vec<Value> = schema::tables()
+    let sets: Vec<Value> = old_schema::tables()
         .iter()
         .map(|table| json!({"name": table.set, "kind": "EntitySet", "url": table.set}))
         .collect();

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::dataverse::schema::{self, Table};
+use crate::dataverse::old_schema::{self, Table};
 use crate::entra::Directory;
 
 /// A user of the organization who calls.
@@ -38,7 +38,7 @@ impl Member {
     }
 
     pub(crate) fn privilege_count(&self) -> usize {
-        let nouns = schema::tables().iter().map(noun);
+        let nouns = old_schema::tables().iter().map(noun);
         nouns
             .flat_map(|noun| {
                 ACCESSES
@@ -67,7 +67,7 @@ fn split(privilege: &str) -> Option<(&'static str, &'static str)> {
         .filter(|access| starts(access))
         .max_by_key(|access| access.len())?;
     let named = rest.get(access.len()..)?;
-    let noun = schema::tables()
+    let noun = old_schema::tables()
         .iter()
         .map(noun)
         .find(|noun| noun.eq_ignore_ascii_case(named))?;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::filter::{self, Filter};
+use crate::dataverse::old_schema::{self, Column, Kind, Table};
 use crate::dataverse::rows::{Row, View, shown};
-use crate::dataverse::schema::{self, Column, Kind, Table};
 use crate::dataverse::{Request, json_answer};
 
 /// Rows of a page at most, and rows that are counted.
@@ -206,7 +206,7 @@ pub(crate) fn property(
         .row(table, id)
         .ok_or_else(|| Fault::no_row(table.name, id))?;
     if let Some((column, target)) = table.navigation(name) {
-        let target = schema::by_name(target).ok_or_else(|| Fault::no_segment(name))?;
+        let target = old_schema::by_name(target).ok_or_else(|| Fault::no_segment(name))?;
         request.demand("Read", target)?;
         let at_end = row
             .lookup(column.name)
@@ -435,7 +435,7 @@ fn expand(request: &Request<'_>, text: &str, table: &'static Table) -> Outcome<V
             }
             return Err(Fault::no_property(property, table.name));
         };
-        let target = schema::by_name(target).ok_or_else(|| Fault::no_segment(target))?;
+        let target = old_schema::by_name(target).ok_or_else(|| Fault::no_segment(target))?;
         request.demand("Read", target)?;
         let mut columns = None;
         for option in inside

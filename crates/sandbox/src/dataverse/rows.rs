@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::old_schema::{self, Column, Kind, Table};
 use crate::dataverse::people::Member;
 use crate::dataverse::populate;
-use crate::dataverse::schema::{self, Column, Kind, Table};
 use crate::entra::Caller;
 use crate::seed::Seed;
 use crate::state::{Record, State};
@@ -58,7 +58,7 @@ impl Row {
     /// Where a lookup points.
     pub(crate) fn lookup(&self, column: &str) -> Option<(&'static Table, Uuid)> {
         let value = self.values.get(column)?;
-        let table = schema::by_name(value["table"].as_str()?)?;
+        let table = old_schema::by_name(value["table"].as_str()?)?;
         Some((table, value["id"].as_str()?.parse().ok()?))
     }
 }
@@ -121,7 +121,7 @@ fn tables(records: Vec<Record>) -> Tables {
     let mut tables = Tables::new();
     for (table, id, version, body) in records {
         let parsed = (
-            schema::by_name(&table),
+            old_schema::by_name(&table),
             id.parse(),
             serde_json::from_str(&body),
         );
@@ -157,7 +157,7 @@ impl Organization {
     /// The caller as a user of the organization.
     pub(crate) fn member(&self, caller: &Caller) -> Outcome<Member> {
         let table =
-            schema::by_name("systemuser").ok_or_else(|| Fault::no_segment("systemusers"))?;
+            old_schema::by_name("systemuser").ok_or_else(|| Fault::no_segment("systemusers"))?;
         let view = self.view();
         let (column, wanted) = match (caller.app_only, caller.application, caller.object_id) {
             (true, Some(application), _) => ("applicationid", application),

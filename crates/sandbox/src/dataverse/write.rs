@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::filter::moment;
+use crate::dataverse::old_schema::{self, Column, Kind, Table};
 use crate::dataverse::populate::stamp;
 use crate::dataverse::rows::{Row, reference};
-use crate::dataverse::schema::{self, Column, Kind, Table};
 use crate::dataverse::{Request, query};
 
 /// `POST /contacts`.
@@ -214,7 +214,7 @@ fn bound(request: &Request<'_>, target: &'static str, value: &Value) -> Outcome<
     let parsed = relative
         .strip_suffix(')')
         .and_then(|open| open.split_once('('));
-    let found = parsed.and_then(|(set, key)| Some((schema::by_set(set)?, key)));
+    let found = parsed.and_then(|(set, key)| Some((old_schema::by_set(set)?, key)));
     let Some((table, key)) = found.filter(|(table, _)| table.name == target) else {
         let text = format!("The URI '{address}' is not valid for a '{target}'.");
         return Err(Fault::new(StatusCode::BAD_REQUEST, "0x80048d19", text));

@@ -60,6 +60,9 @@ impl Rows {
             application: Some(application),
             app_only: true,
             audience: "https://localhost/".to_owned(),
+            id: String::new(),
+            understands_challenges: false,
+            critical: 0,
         };
         let directory = Directory::open(seed, &state, &clock).expect("a directory");
         let world = World {
@@ -68,6 +71,7 @@ impl Rows {
             state,
             clock,
             authority: "localhost".to_owned(),
+            hosts: Vec::new(),
         };
         Self {
             world: Arc::new(world),

@@ -1,6 +1,7 @@
 //! The Dataverse Web API: who calls, which operation it is, and the shape of answers.
 
 mod answer;
+mod caller;
 mod context;
 mod error;
 mod odata;
@@ -21,15 +22,16 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
+pub use crate::dataverse::schema::custom;
 pub(crate) use crate::dataverse::service::{Operation, Service};
-use crate::entra::Caller;
+use crate::entra::Verdict;
 use crate::serve::Shared;
 
 pub(crate) async fn serve(
@@ -89,8 +91,10 @@ fn answer(
         let text = format!("There is no organization at {authority}.");
         return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
     };
-    let Some(caller) = caller(world, organization, headers) else {
-        return challenge(world, organization, &origin);
+    let caller = match caller::of(world, organization, headers) {
+        Verdict::Good(caller) => caller,
+        Verdict::Refused => return caller::challenge(world, organization, &authority),
+        Verdict::Challenged { claims } => return caller::overtaken(world, &authority, &claims),
     };
     let (version, rest) = match version(uri.path()) {
         Ok(found) => found,
@@ -140,35 +144,4 @@ fn version(path: &str) -> Outcome<(&str, &str)> {
     }
     let text = format!("The Web API has no version '{version}' here; v9.2 is current.");
     Err(Fault::new(StatusCode::NOT_FOUND, "0x80060888", text))
-}
-
-/// Who calls, when the token is a good one for this organization.
-fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Option<Caller> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let caller = world
-        .directory
-        .key
-        .verify(token.trim(), world.clock.now())?;
-    let audience = url::Url::parse(&caller.audience).ok()?;
-    let host = audience.host_str()?;
-    let authority = audience
-        .port()
-        .map_or(host.to_owned(), |port| format!("{host}:{port}"));
-    let (_, meant) = world
-        .directory
-        .organization_at(&authority, &world.authority)?;
-    (meant.id == organization.id && caller.tenant == organization.tenant).then_some(caller)
-}
-
-/// What is said without a token: where to get one, and for what.
-fn challenge(world: &World, organization: &Organization, origin: &str) -> Response {
-    let text = format!(
-        "Bearer authorization_uri=https://{}/{}/oauth2/authorize, resource_id={origin}/",
-        world.authority, organization.tenant
-    );
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
 }

@@ -1,14 +1,14 @@
 //! Which operation a method and a path are.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use uuid::Uuid;
 
-use crate::dataverse::answer::{Answer, no_content};
+use crate::dataverse::answer::{Answer, json_answer, no_content, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
-use crate::dataverse::schema::{Collection, Single, Table};
+use crate::dataverse::schema::{self, Collection, Single, Table};
 use crate::dataverse::service::{Operation, Service};
 use crate::dataverse::write;
 
@@ -42,10 +42,10 @@ pub(crate) fn answer<'s>(
     };
     let segments = segments(&operation.path)?;
     let Some((first, rest)) = segments.split_first() else {
-        return service_document(&request);
+        return root(&request, "");
     };
-    if first.name == "$metadata" || first.name == "$batch" {
-        return Err(Fault::not_yet(&first.name));
+    if first.name == "$metadata" {
+        return root(&request, &first.name);
     }
     let table = context
         .schema
@@ -59,22 +59,22 @@ pub(crate) fn answer<'s>(
     row(&request, table, target, rest)
 }
 
-fn service_document(request: &Request<'_, '_>) -> Outcome<Answer> {
+/// What stands at the root: the sets, and the model.
+fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
     if *request.method() != Method::GET {
         return Err(Fault::method_not_allowed());
     }
-    let sets: Vec<serde_json::Value> = request
-        .context
-        .schema
-        .tables
-        .iter()
-        .map(|table| serde_json::json!({"name": table.set, "kind": "EntitySet", "url": table.set}))
-        .collect();
-    let body = serde_json::json!({"@odata.context": request.context.metadata(), "value": sets});
-    Ok(crate::dataverse::answer::json_answer(
-        axum::http::StatusCode::OK,
-        &body,
-    ))
+    let schema = request.context.schema;
+    if name.is_empty() {
+        let document = schema::service_document(schema, request.context.base);
+        return Ok(json_answer(StatusCode::OK, &document));
+    }
+    let annotations = match request.options.text("annotations") {
+        Some("true") => schema::Annotations::With,
+        _ => schema::Annotations::Without,
+    };
+    let document = schema::metadata_document(schema, annotations);
+    Ok(text_answer(StatusCode::OK, "application/xml", document))
 }
 
 /// `/contacts…`.

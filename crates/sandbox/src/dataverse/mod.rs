@@ -1,8 +1,10 @@
 //! The Dataverse Web API: who calls, which operation it is, and the shape of answers.
 
 mod answer;
+mod batch;
 mod context;
 mod error;
+mod functions;
 mod odata;
 mod organization;
 mod plan;

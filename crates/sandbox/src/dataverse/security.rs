@@ -202,7 +202,8 @@ impl Role {
         Ok(Self { id: role_id(organization, &seed.name), name: seed.name.clone(), privileges })
     }
 
-    fn depth(&self, privilege: &str) -> Option<Depth> {
+    /// How far a privilege reaches, by its name in lower case.
+    pub(crate) fn depth(&self, privilege: &str) -> Option<Depth> {
         self.privileges.get(privilege).copied()
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::answer::Answer;
+use crate::dataverse::batch;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::organization::Organization;
@@ -52,7 +53,8 @@ impl Operation {
 impl Service<'_> {
     /// Answers a request.
     pub(crate) fn serve(&self, operation: Operation) -> Answer {
-        self.execute(&operation).unwrap_or_else(|fault| fault.answer())
+        let done = if batch::is_batch(&operation.path) { batch::answer(self, &operation) } else { self.execute(&operation) };
+        done.unwrap_or_else(|fault| fault.answer())
     }
 
     /// Does one operation by itself: what it wrote is kept when it succeeds.

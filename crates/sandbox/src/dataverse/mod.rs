@@ -3,6 +3,8 @@
 mod answer;
 mod batch;
 mod context;
+mod cors;
+mod discovery;
 mod error;
 mod functions;
 mod odata;
@@ -27,6 +29,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use crate::World;
+pub(crate) use crate::dataverse::discovery::serve as discover;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
@@ -41,6 +44,10 @@ pub(crate) async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Some(mut answer) = cors::options(&method, &headers) {
+        decorate(answer.headers_mut(), Uuid::new_v4());
+        return answer;
+    }
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let answered = tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -54,6 +61,7 @@ pub(crate) async fn serve(
 
 /// Headers that every answer carries.
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
+    cors::allow(headers);
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert("x-ms-ratelimit-burst-remaining-xrm-requests", HeaderValue::from_static("5999"));
@@ -76,6 +84,9 @@ fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, b
     let Some(caller) = caller(world, organization, headers) else {
         return challenge(world, organization, &origin);
     };
+    if uri.path().starts_with("/api/search/") {
+        return refuse(Fault::no_search());
+    }
     let (version, rest) = match version(uri.path()) {
         Ok(found) => found,
         Err(fault) => return refuse(fault),
@@ -83,7 +94,8 @@ fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, b
     let base = format!("{origin}/api/data/{version}/");
     let service = Service { world, organization, caller: &caller, base: &base, headers };
     let operation = Operation {
-        method: method.clone(),
+        // What a HEAD leaves out is the body alone, and that is the server's to drop.
+        method: if *method == Method::HEAD { Method::GET } else { method.clone() },
         path: rest.to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         headers: headers.clone(),
@@ -104,7 +116,10 @@ fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
 
 /// The version of the API, and the path behind it.
 fn version(path: &str) -> Outcome<(&str, &str)> {
-    let path = path.strip_prefix("/api/data/").unwrap_or_default();
+    let Some(path) = path.strip_prefix("/api/data/") else {
+        let text = format!("No HTTP resource was found that matches the request URI '{path}'.");
+        return Err(Fault::new(StatusCode::NOT_FOUND, "", text));
+    };
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     let known = version.strip_prefix("v9.").is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
     if known {
@@ -116,17 +131,19 @@ fn version(path: &str) -> Outcome<(&str, &str)> {
 
 /// Who calls, when the token is a good one for this organization.
 fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Option<Caller> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let caller = world.directory.key.verify(token.trim(), world.clock.now())?;
+    let caller = world.directory.key.verify(bearer(headers)?, world.clock.now())?;
     let audience = url::Url::parse(&caller.audience).ok()?;
     let host = audience.host_str()?;
     let authority = audience.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
     let (_, meant) = world.directory.organization_at(&authority, &world.authority)?;
     (meant.id == organization.id && caller.tenant == organization.tenant).then_some(caller)
+}
+
+/// The token that a request brings.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// What is said without a token: where to get one, and for what.

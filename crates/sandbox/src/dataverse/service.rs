@@ -16,6 +16,9 @@ use crate::dataverse::resource;
 use crate::dataverse::security::Member;
 use crate::entra::Caller;
 
+/// Headers that would make a request another one than it is; Dataverse knows none of them.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// What stays the same for everything in one request, a batch included.
 #[derive(Clone, Copy)]
 pub(crate) struct Service<'a> {
@@ -53,6 +56,11 @@ impl Operation {
 impl Service<'_> {
     /// Answers a request.
     pub(crate) fn serve(&self, operation: Operation) -> Answer {
+        let overridden = OVERRIDES.into_iter().find(|name| operation.headers.contains_key(*name));
+        if let Some(name) = overridden {
+            let text = format!("The header '{name}' is not supported: the method of a request is what its first line says.");
+            return Fault::syntax(text).answer();
+        }
         let done = if batch::is_batch(&operation.path) { batch::answer(self, &operation) } else { self.execute(&operation) };
         done.unwrap_or_else(|fault| fault.answer())
     }

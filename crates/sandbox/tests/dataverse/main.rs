@@ -3,4 +3,5 @@
 mod support;
 
 mod batch;
+mod discovery;
 mod functions;

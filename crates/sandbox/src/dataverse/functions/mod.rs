@@ -7,6 +7,8 @@ mod platform;
 mod privileges;
 mod time_zones;
 
+pub(crate) use platform::VERSION;
+
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use uuid::Uuid;

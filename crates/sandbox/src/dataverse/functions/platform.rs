@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::dataverse::answer::Answer;
 use crate::dataverse::context::Context;
+use crate::dataverse::discovery::{datacenter_id, environment_id};
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::Call;
 use crate::dataverse::schema::Table;
-use crate::entra::Directory;
 
 /// Version of the platform that the sandbox imitates.
 pub(crate) const VERSION: &str = "9.2.26104.00180";
@@ -46,8 +46,8 @@ pub(super) fn current_organization(call: &Call<'_, '_>) -> Outcome<Answer> {
             "OrganizationId": own.id,
             "FriendlyName": own.friendly_name,
             "OrganizationVersion": VERSION,
-            "EnvironmentId": Directory::object_id(&format!("{}/environment", own.id)),
-            "DatacenterId": Directory::object_id("datacenter"),
+            "EnvironmentId": environment_id(own.id),
+            "DatacenterId": datacenter_id(),
             "Geo": "EMEA",
             "TenantId": own.tenant,
             "UrlName": own.unique_name,

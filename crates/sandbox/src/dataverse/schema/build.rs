@@ -77,9 +77,12 @@ fn included(column: &RawColumn, table: &RawTable) -> RawColumn {
         let named = table
             .relationships
             .get(&format!("{}>{target}", column.name));
-        *relationship = named
-            .cloned()
-            .unwrap_or_else(|| relationship.replace("{table}", &table.name));
+        *relationship = named.cloned().unwrap_or_else(|| {
+            relationship
+                .replace("{table}", &table.name)
+                .replace("{schema}", &table.schema)
+                .replace("{set}", &table.set)
+        });
     }
     own
 }
@@ -129,6 +132,7 @@ fn intersect(link: &RawLink) -> RawTable {
         columns,
         keys: Vec::new(),
         description: String::new(),
+        id: None,
         custom: link.custom,
     }
 }
@@ -170,6 +174,7 @@ fn register(schema: &mut Schema, raw: &RawTable) -> Result<(), String> {
         privilege: noun,
         columns: Vec::new(),
         keys: Vec::new(),
+        known_id: raw.id,
         by_column: HashMap::new(),
         single: HashMap::new(),
         collections: HashMap::new(),
@@ -207,6 +212,7 @@ fn fill(
             format: kinds::format(column).map_err(|why| format!("{place} {why}"))?,
             auto_number: column.auto.clone(),
             description: column.description.clone(),
+            known_id: column.id,
             kind,
         });
     }

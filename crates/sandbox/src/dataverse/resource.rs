@@ -143,6 +143,10 @@ fn single_valued<'s>(
             _ => Err(Fault::method_not_allowed()),
         };
     }
+    // Without `$ref` a delete would be that of the row behind the lookup, which nobody means.
+    if rest.is_empty() && *request.method() == Method::DELETE {
+        return Err(Fault::method_not_allowed());
+    }
     match read::followed(context, table, id, single)? {
         Some((target, id)) => row(request, target, write::Key::Id(id), rest),
         None if rest.is_empty() && *request.method() == Method::GET => Ok(no_content()),

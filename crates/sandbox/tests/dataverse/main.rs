@@ -3,5 +3,6 @@
 mod support;
 
 mod batch;
+mod creating;
 mod discovery;
 mod functions;

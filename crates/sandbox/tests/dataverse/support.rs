@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub(crate) struct Service {
     pub(crate) sandbox: Sandbox,
     pub(crate) http: Client,
     pub(crate) token: String,
+    start: DateTime<Utc>,
     seconds: Arc<AtomicI64>,
 }
 
@@ -46,8 +47,8 @@ impl Service {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let seconds = Arc::new(AtomicI64::new(0));
         let passed = Arc::clone(&seconds);
-        // Certificates are made by this clock, and checked by the machine's.
-        let start: DateTime<Utc> = Utc::now().duration_trunc(TimeDelta::seconds(1)).expect("whole seconds");
+        // Certificates are checked by the machine's clock: the sandbox's begins where that stands.
+        let start = DateTime::from_timestamp(Utc::now().timestamp(), 0).expect("a moment");
         let clock = Clock::new(move || start + TimeDelta::seconds(passed.load(Ordering::Relaxed)));
         let mut seed = Seed::default();
         for organization in seed.tenants.iter_mut().flat_map(|tenant| &mut tenant.organizations) {
@@ -62,12 +63,18 @@ impl Service {
         let builder = Client::builder().tls_certs_only([authority]);
         let http = builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let token = token(&sandbox, &http).await;
-        Self { sandbox, http, token, seconds }
+        Self { sandbox, http, token, start, seconds }
     }
 
     /// Time passes, without anybody waiting.
     pub(crate) fn pass(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// The sandbox's present moment, as it is written in rows.
+    pub(crate) fn now(&self) -> String {
+        let now = self.start + TimeDelta::seconds(self.seconds.load(Ordering::Relaxed));
+        now.format("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
     /// `https://localhost:…/api/data/v9.2/` with a path behind it.
@@ -126,6 +133,7 @@ impl Service {
 
     /// Identifier of a user of the organization, by its name.
     pub(crate) async fn user(&self, name: &str) -> String {
+        let name = name.replace('#', "%23");
         let found = self.read(&format!("systemusers?$select=systemuserid&$filter=fullname eq '{name}'")).await;
         found["value"][0]["systemuserid"].as_str().expect("a user of that name").to_owned()
     }

@@ -1,9 +1,13 @@
 //! The Dataverse Web API: who calls, which operation it is, and the shape of answers.
 
 mod answer;
+mod batch;
 mod caller;
 mod context;
+mod cors;
+mod discovery;
 mod error;
+mod functions;
 mod odata;
 mod organization;
 mod plan;
@@ -26,6 +30,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use crate::World;
+pub(crate) use crate::dataverse::discovery::serve as discover;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
@@ -41,6 +46,10 @@ pub(crate) async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Some(mut answer) = cors::options(&method, &headers) {
+        decorate(answer.headers_mut(), Uuid::new_v4());
+        return answer;
+    }
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let answered =
         tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
@@ -55,6 +64,7 @@ pub(crate) async fn serve(
 
 /// Headers that every answer carries.
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
+    cors::allow(headers);
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
     headers
         .entry(header::CACHE_CONTROL)
@@ -96,6 +106,9 @@ fn answer(
         Verdict::Refused => return caller::challenge(world, organization, &authority),
         Verdict::Challenged { claims } => return caller::overtaken(world, &authority, &claims),
     };
+    if uri.path().starts_with("/api/search/") {
+        return refuse(Fault::no_search());
+    }
     let (version, rest) = match version(uri.path()) {
         Ok(found) => found,
         Err(fault) => return refuse(fault),
@@ -109,7 +122,12 @@ fn answer(
         headers,
     };
     let operation = Operation {
-        method: method.clone(),
+        // What a HEAD leaves out is the body alone, and that is the server's to drop.
+        method: if *method == Method::HEAD {
+            Method::GET
+        } else {
+            method.clone()
+        },
         path: rest.to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         headers: headers.clone(),
@@ -134,7 +152,10 @@ fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
 
 /// The version of the API, and the path behind it.
 fn version(path: &str) -> Outcome<(&str, &str)> {
-    let path = path.strip_prefix("/api/data/").unwrap_or_default();
+    let Some(path) = path.strip_prefix("/api/data/") else {
+        let text = format!("No HTTP resource was found that matches the request URI '{path}'.");
+        return Err(Fault::new(StatusCode::NOT_FOUND, "", text));
+    };
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     let known = version
         .strip_prefix("v9.")

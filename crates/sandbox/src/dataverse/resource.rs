@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::dataverse::answer::{Answer, json_answer, no_content, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::functions::{self, Subject};
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
 use crate::dataverse::schema::{self, Collection, Single, Table};
@@ -47,10 +48,9 @@ pub(crate) fn answer<'s>(
     if first.name == "$metadata" {
         return root(&request, &first.name);
     }
-    let table = context
-        .schema
-        .by_set(&first.name)
-        .ok_or_else(|| Fault::no_segment(&first.name))?;
+    let Some(table) = context.schema.by_set(&first.name) else {
+        return functions::unbound(&request, first, rest);
+    };
     if first.inside.is_none() {
         return set(&request, table, rest);
     }
@@ -85,6 +85,9 @@ fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Out
         ([], "POST") => write::create(request, table, None),
         ([count], "GET") if count.name == "$count" => read::count(context, table, None, options),
         ([], _) => Err(Fault::method_not_allowed()),
+        ([first, rest @ ..], _) if first.qualified().is_some() => {
+            functions::bound(request, Subject::Set(table), first, rest)
+        }
         ([other, ..], _) => Err(Fault::no_segment(&other.name)),
     }
 }
@@ -111,6 +114,13 @@ fn row<'s>(
         };
     };
     let id = key.existing(context, table)?;
+    if let Some(name) = first.qualified() {
+        // A cast to what the row is anyway.
+        if name == table.name {
+            return row(request, table, key, rest);
+        }
+        return functions::bound(request, Subject::Row(table, id), first, rest);
+    }
     if let Some(single) = table.single(&first.name) {
         return single_valued(request, table, id, single, rest);
     }
@@ -151,6 +161,10 @@ fn single_valued<'s>(
             "DELETE" => write::unlink_single(request, table, id, single),
             _ => Err(Fault::method_not_allowed()),
         };
+    }
+    // Without `$ref` a delete would be that of the row behind the lookup, which nobody means.
+    if rest.is_empty() && *request.method() == Method::DELETE {
+        return Err(Fault::method_not_allowed());
     }
     match read::followed(context, table, id, single)? {
         Some((target, id)) => row(request, target, write::Key::Id(id), rest),

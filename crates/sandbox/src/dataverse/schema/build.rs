@@ -132,6 +132,7 @@ fn intersect(link: &RawLink) -> RawTable {
         columns,
         keys: Vec::new(),
         description: String::new(),
+        id: None,
         custom: link.custom,
     }
 }
@@ -173,6 +174,7 @@ fn register(schema: &mut Schema, raw: &RawTable) -> Result<(), String> {
         privilege: noun,
         columns: Vec::new(),
         keys: Vec::new(),
+        known_id: raw.id,
         by_column: HashMap::new(),
         single: HashMap::new(),
         collections: HashMap::new(),
@@ -210,6 +212,7 @@ fn fill(
             format: kinds::format(column).map_err(|why| format!("{place} {why}"))?,
             auto_number: column.auto.clone(),
             description: column.description.clone(),
+            known_id: column.id,
             kind,
         });
     }

@@ -89,6 +89,7 @@ pub(super) fn table(seed: &TableSeed, code: i32) -> Result<RawTable, String> {
         columns,
         keys: keys(&name, &seed.keys)?,
         description: seed.description.clone().unwrap_or_default(),
+        id: None,
         custom: true,
         name,
     })

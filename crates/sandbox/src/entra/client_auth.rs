@@ -126,7 +126,12 @@ impl Client<'_> {
 
     /// The registered certificate that the header names.
     fn certificate(&self, jwt: &Jwt) -> Result<&Certificate, Refusal> {
-        let header = |name: &str| jwt.header[name].as_str();
+        // MSAL and others leave the padding on, which RFC 7515 takes off.
+        let header = |name: &str| {
+            jwt.header[name]
+                .as_str()
+                .map(|text| text.trim_end_matches('='))
+        };
         let (sha256, sha1) = (header("x5t#S256"), header("x5t"));
         let named = |known: &&Certificate| {
             sha256 == Some(known.sha256.as_str()) || sha1 == Some(known.sha1.as_str())
@@ -150,8 +155,8 @@ impl Client<'_> {
 
     fn in_time(&self, jwt: &Jwt) -> Result<(), Refusal> {
         let now = self.now.timestamp();
-        let until = jwt.claims["exp"].as_i64();
-        let from = jwt.claims["nbf"].as_i64();
+        let until = jwt.seconds("exp");
+        let from = jwt.seconds("nbf");
         let good = until.is_some_and(|until| until > now - SKEW_SECONDS)
             && from.is_none_or(|from| from <= now + SKEW_SECONDS);
         if good {
@@ -243,6 +248,16 @@ impl Jwt {
     fn text(&self, name: &str) -> &str {
         let claim = &self.claims[name];
         claim.as_str().or(claim[0].as_str()).unwrap_or_default()
+    }
+
+    /// A moment; a number of seconds that need not be whole (RFC 7519, section 2).
+    fn seconds(&self, name: &str) -> Option<i64> {
+        let claim = &self.claims[name];
+        let fraction = claim.as_f64().filter(|seconds| seconds.abs() < 1e12);
+        claim.as_i64().or_else(|| {
+            let text = format!("{:.0}", fraction?.floor());
+            text.parse().ok()
+        })
     }
 
     fn verify(&self, certificate: &Certificate) -> Result<(), Refusal> {

@@ -279,3 +279,39 @@ impl Jwt {
 fn signature(reason: &str) -> Refusal {
     Refusal::of(700_027, &[("reason", reason)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_may_have_fractions_and_nothing_else() {
+        let jwt = |exp: Value| Jwt {
+            header: Value::Null,
+            claims: serde_json::json!({ "exp": exp }),
+            signed: String::new(),
+            signature: Vec::new(),
+        };
+        assert_eq!(jwt(1.into()).seconds("exp"), Some(1));
+        assert_eq!(jwt(1.75.into()).seconds("exp"), Some(1));
+        assert_eq!(jwt(1e300.into()).seconds("exp"), None);
+        assert_eq!(jwt("1".into()).seconds("exp"), None);
+        assert_eq!(jwt(Value::Null).seconds("nbf"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn broken_assertions_are_refused_calmly(text in "[A-Za-z0-9_.-]{0,80}") {
+            let _ = Jwt::read(&text);
+        }
+
+        #[test]
+        fn broken_credentials_are_ignored_calmly(text in "(Basic|Bearer|) ?[A-Za-z0-9+/=%:]{0,40}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = text.parse() {
+                headers.insert(header::AUTHORIZATION, value);
+            }
+            basic(&headers, &mut Params::default());
+        }
+    }
+}

@@ -184,6 +184,11 @@ impl<'a> Control<'a> {
         Ok(issued)
     }
 
+    /// Consents: tenant, application and user, or `*` for everybody.
+    pub(crate) fn consents(&self, selector: &Selector) -> Outcome<Vec<(String, String, String)>> {
+        Ok(self.ledger().consents(&self.scope(selector)?)?)
+    }
+
     /// Makes refresh tokens look unused for ninety days: AADSTS700082. Returns how many.
     pub(crate) fn expire_refresh_tokens(&self, selector: &Selector) -> Outcome<usize> {
         let scope = self.scope(selector)?;

@@ -288,6 +288,23 @@ impl Ledger<'_> {
             .with(|database| database.execute(&sql, params![tenant, client, user]))
     }
 
+    /// Tenant, client and user of every consent; `*` is everybody.
+    pub(crate) fn consents(
+        &self,
+        scope: &Scope,
+    ) -> rusqlite::Result<Vec<(String, String, String)>> {
+        let sql =
+            format!("SELECT tenant, client, user FROM consent WHERE {MEANT} ORDER BY 1, 2, 3");
+        let (tenant, client, user) = scope.values();
+        self.0.with(|database| {
+            let mut statement = database.prepare(&sql)?;
+            let rows = statement.query_map(params![tenant, client, user], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+            rows.collect()
+        })
+    }
+
     pub(crate) fn add_principal(&self, tenant: Uuid, client: Uuid) -> rusqlite::Result<()> {
         let sql = "INSERT OR IGNORE INTO service_principal (tenant, client) VALUES (?1, ?2)";
         let values = [tenant.to_string(), client.to_string()];

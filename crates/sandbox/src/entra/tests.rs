@@ -372,6 +372,8 @@ async fn refresh_tokens_expire_or_end_by_name() {
 async fn a_withdrawn_consent_is_missed_at_the_next_refresh() {
     let rig = Rig::start().await;
     let tokens = rig.granted(MEGAN).await;
+    let given = rig.control().consents(&tieline()).unwrap();
+    assert_eq!(given, [(CONTOSO.into(), TIELINE.into(), MEGAN.0.into())]);
     assert_eq!(rig.control().withdraw_consent(&tieline()).unwrap(), 1);
     let body = refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 65_001);
     assert_eq!(body["suberror"], "consent_required");

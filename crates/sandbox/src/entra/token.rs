@@ -52,7 +52,9 @@ fn token(
 ) -> Response {
     let mut params = Params::of_form(body);
     client_auth::basic(headers, &mut params);
-    let trace = Trace::of(headers, &params, world.clock.now());
+    // What only says how to answer may stand in the address; the credentials may not.
+    let hints = Params::of_form(body).and(Params::of_query(uri));
+    let trace = Trace::of(headers, &hints, world.clock.now());
     let origin = origin(headers, uri, &world.authority);
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()

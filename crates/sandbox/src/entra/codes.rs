@@ -176,8 +176,13 @@ impl Trace {
             "fpc={}; Path=/; Secure; HttpOnly; SameSite=None",
             self.trace_id.simple()
         );
+        let esctx = format!(
+            "esctx={}; Path=/; Secure; HttpOnly; SameSite=None",
+            self.correlation_id.simple()
+        );
         for cookie in [
             fpc.as_str(),
+            esctx.as_str(),
             "x-ms-gateway-slice=estsfd; Path=/; Secure; HttpOnly; SameSite=None",
             "stsservicecookie=estsfd; Path=/; Secure; HttpOnly; SameSite=None",
         ] {

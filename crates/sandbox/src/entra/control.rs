@@ -102,6 +102,9 @@ pub(crate) struct ApplicationChange {
 pub(crate) struct TenantChange {
     pub(crate) user_consent: Option<bool>,
     pub(crate) conditional_access: Option<ConditionalAccess>,
+    /// Zero switches it off.
+    pub(crate) sign_in_frequency_hours: Option<u32>,
+    pub(crate) admin_consent_requests: Option<bool>,
 }
 
 /// What is done to one secret.
@@ -439,18 +442,29 @@ impl<'a> Control<'a> {
         let tenants = self.tenants_of(selector)?;
         for tenant in &tenants {
             self.world.directory.change(tenant.id, |tenant| {
-                let policy = tenant.policy;
-                let decided = change.conditional_access;
-                tenant.policy = Policy {
-                    user_consent: change.user_consent.unwrap_or(policy.user_consent),
-                    conditional_access: decided.unwrap_or(policy.conditional_access),
-                };
+                decide(&mut tenant.policy, change);
                 let body = serde_json::to_string(&tenant.policy).unwrap_or_default();
                 let key = tenant.id.to_string();
                 self.ledger().keep_change(OF_TENANT, &key, &body)
             })?;
         }
         Ok(tenants.len())
+    }
+}
+
+/// Applies a change to a tenant's policy.
+fn decide(policy: &mut Policy, change: &TenantChange) {
+    if let Some(decided) = change.user_consent {
+        policy.user_consent = decided;
+    }
+    if let Some(decided) = change.conditional_access {
+        policy.conditional_access = decided;
+    }
+    if let Some(hours) = change.sign_in_frequency_hours {
+        policy.sign_in_frequency_hours = Some(hours).filter(|hours| *hours > 0);
+    }
+    if let Some(decided) = change.admin_consent_requests {
+        policy.admin_consent_requests = decided;
     }
 }
 

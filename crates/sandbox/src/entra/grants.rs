@@ -411,6 +411,7 @@ impl Call<'_> {
             signed_in: &grant.signed_in,
             claims: &self.claims,
             resource: &target.resource.name,
+            now: self.now(),
         };
         access.check()?;
         Ok(account)

@@ -211,6 +211,9 @@ pub(crate) fn session_for(
         Some(home) => home,
         None => world.directory.tenant_of(flow.tenant)?,
     };
+    if policy::too_old(&tenant, &session, world.clock.now().timestamp()).is_some() {
+        return None;
+    }
     let account = world.directory.account(&tenant, &session.upn)?;
     let since = &account.home.since;
     let current = since.revocations == session.revocations && since.passwords == session.passwords;
@@ -273,6 +276,7 @@ fn admitted(world: &World, flow: &Flow, place: &Place, account: &Account) -> Res
         signed_in,
         claims: &flow.claims,
         resource: flow.resource.as_deref().unwrap_or(place.application.name()),
+        now: world.clock.now().timestamp(),
     };
     access.check()
 }

@@ -264,6 +264,44 @@ async fn policies_take_effect_at_once_for_a_tenant_or_an_application() {
 }
 
 #[tokio::test]
+async fn a_sign_in_frequency_ends_what_is_older() {
+    let rig = Rig::start().await;
+    let tokens = rig.granted(MEGAN).await;
+    let frequency = |hours| TenantChange {
+        sign_in_frequency_hours: Some(hours),
+        ..TenantChange::default()
+    };
+    let everywhere = Selector::default();
+    rig.control()
+        .change_tenants(&everywhere, &frequency(4))
+        .unwrap();
+    rig.advance(4 * 3_600 - 1);
+    assert_eq!(rig.refresh(&tokens).await.status, 200);
+    rig.advance(1);
+    refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 70_043);
+    // The browser's session is too old as well: the page comes again.
+    let again = rig.granted(MEGAN).await;
+    assert_eq!(rig.refresh(&again).await.status, 200);
+    let strong = TenantChange {
+        conditional_access: Some(ConditionalAccess::RequireMfa),
+        ..TenantChange::default()
+    };
+    rig.control().change_tenants(&everywhere, &strong).unwrap();
+    let strong = rig.granted(MEGAN).await;
+    rig.advance(4 * 3_600);
+    refused(
+        &rig.refresh(&strong).await,
+        400,
+        "interaction_required",
+        50_078,
+    );
+    rig.control()
+        .change_tenants(&everywhere, &frequency(0))
+        .unwrap();
+    assert_eq!(rig.refresh(&strong).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_application_is_disabled_made_public_or_strict() {
     let rig = Rig::start().await;
     let tokens = rig.granted(MEGAN).await;

@@ -11,6 +11,7 @@ use crate::World;
 use crate::entra::account::{Person, Since};
 use crate::entra::application::{Secret, Settings};
 use crate::entra::directory::{OF_APPLICATION, OF_TENANT, OF_USER, Policy, Tenant, user_key};
+use crate::entra::grant::Grant;
 use crate::entra::ledger::{Fate, Issued, Ledger, Scope};
 use crate::seed::{ConditionalAccess, Mfa};
 use crate::state::EVERYBODY;
@@ -94,6 +95,8 @@ pub(crate) struct ApplicationChange {
     pub(crate) strict_rotation: Option<bool>,
     pub(crate) access_token_seconds: Option<u32>,
     pub(crate) conditional_access: Option<ConditionalAccess>,
+    /// User principal names of everybody who is assigned.
+    pub(crate) assigned: Option<Vec<String>>,
 }
 
 /// A change of a tenant; what is left out stays.
@@ -175,7 +178,16 @@ impl<'a> Control<'a> {
 
     /// Refresh tokens, without the tokens.
     pub(crate) fn refresh_tokens(&self, selector: &Selector) -> Outcome<Vec<Issued>> {
-        Ok(self.ledger().refresh_tokens(&self.scope(selector)?)?)
+        let listed = self.ledger().refresh_tokens(&self.scope(selector)?)?;
+        let with_end = |(issued, body): (Issued, String)| {
+            let grant: Option<Grant> = serde_json::from_str(&body).ok();
+            let used = issued.last_used.unwrap_or(issued.issued);
+            Issued {
+                expires: grant.map(|grant| grant.ends(used)),
+                ..issued
+            }
+        };
+        Ok(listed.into_iter().map(with_end).collect())
     }
 
     /// Access tokens, without the tokens.
@@ -335,6 +347,9 @@ impl<'a> Control<'a> {
                 change.access_token_seconds,
             );
             put(&mut settings.conditional_access, change.conditional_access);
+            if let Some(assigned) = &change.assigned {
+                settings.assigned = Some(assigned.clone());
+            }
         })
     }
 

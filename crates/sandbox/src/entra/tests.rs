@@ -350,6 +350,14 @@ async fn assignment_may_become_required() {
         .change_applications(&tieline(), &change)
         .unwrap();
     refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 50_105);
+    let change = ApplicationChange {
+        assigned: Some(vec![MEGAN.0.into()]),
+        ..ApplicationChange::default()
+    };
+    rig.control()
+        .change_applications(&tieline(), &change)
+        .unwrap();
+    assert_eq!(rig.refresh(&tokens).await.status, 200);
 }
 
 #[tokio::test]
@@ -429,8 +437,12 @@ async fn what_was_issued_is_listed_without_the_tokens() {
     assert_eq!(issued[0].user.as_deref(), Some(MEGAN.0));
     assert_eq!(issued[0].application, TIELINE);
     assert_eq!(issued[0].resource, ORGANIZATION);
-    let access = rig.control().access_tokens(&tieline()).unwrap();
     let now = rig.now().timestamp();
+    assert_eq!(
+        (issued[0].expires, issued[0].last_used),
+        (Some(now + 90 * 86_400), None)
+    );
+    let access = rig.control().access_tokens(&tieline()).unwrap();
     assert_eq!(
         (access[0].expires, access[0].last_used),
         (Some(now + 3_599), Some(now))

@@ -168,10 +168,9 @@ impl Trace {
         }
         put("x-ms-ests-server", "2.1.0 - SANDBOX");
         put("x-content-type-options", "nosniff");
-        put(
-            "strict-transport-security",
-            "max-age=31536000; includeSubDomains",
-        );
+        // Entra says a year. Browsers would then refuse plain http at every port of this machine,
+        // the one of the application that is being rehearsed too.
+        put("strict-transport-security", "max-age=0");
         let fpc = format!(
             "fpc={}; Path=/; Secure; HttpOnly; SameSite=None",
             self.trace_id.simple()

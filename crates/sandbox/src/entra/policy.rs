@@ -103,6 +103,12 @@ impl Access<'_> {
     /// # Errors
     /// When the person is not assigned, a policy blocks, or a second factor is demanded.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.assigned()?;
+        self.policies_met()
+    }
+
+    /// Whether the person may use the application at all.
+    fn assigned(&self) -> Result<(), Refusal> {
         let upn = self.account.person.upn();
         if !self.application.admits(upn) {
             let client = self.application.client_id().to_string();
@@ -113,6 +119,14 @@ impl Access<'_> {
             ];
             return Err(Refusal::of(50_105, &values));
         }
+        Ok(())
+    }
+
+    /// Whether the policies are met. An administrator who consents for everybody needs no more.
+    ///
+    /// # Errors
+    /// When a policy blocks, or a second factor or a new sign-in is demanded.
+    pub(crate) fn policies_met(&self) -> Result<(), Refusal> {
         for policy in self.policies() {
             blocked(policy)?;
         }

@@ -265,10 +265,6 @@ fn admitted(world: &World, flow: &Flow, place: &Place, account: &Account) -> Res
             resource::scopes(world, Some(&place.tenant), scope)?;
         }
     }
-    // An administrator's consent is for everybody, and no sign-in to the application.
-    if flow.purpose == Purpose::AdminConsent {
-        return Ok(());
-    }
     let access = Access {
         tenant: &place.tenant,
         application: &place.application,
@@ -278,6 +274,10 @@ fn admitted(world: &World, flow: &Flow, place: &Place, account: &Account) -> Res
         resource: flow.resource.as_deref().unwrap_or(place.application.name()),
         now: world.clock.now().timestamp(),
     };
+    // An administrator's consent is no sign-in to the application.
+    if flow.purpose == Purpose::AdminConsent {
+        return access.policies_met();
+    }
     access.check()
 }
 

@@ -145,10 +145,16 @@ fn turned_down(world: &World, flow: &Flow, refusal: &Refusal, trace: &Trace) -> 
         (Purpose::AdminConsent, Version::V1) => "permission_denied",
         (Purpose::AdminConsent, Version::V2) => "consent_required",
     };
-    let refusal = refusal.clone().with_error(error);
+    let mut refusal = refusal.clone().with_error(error);
+    if refusal.code == 65_004 {
+        "The resource owner or authorization server denied the request."
+            .clone_into(&mut refusal.text);
+    }
     let mut answer = refused(flow, &refusal, trace);
-    answer.push(("admin_consent".to_owned(), "True".to_owned()));
-    answer.push(("tenant".to_owned(), flow.tenant.to_string()));
+    if flow.version == Version::V2 {
+        answer.push(("admin_consent".to_owned(), "True".to_owned()));
+        answer.push(("tenant".to_owned(), flow.tenant.to_string()));
+    }
     send_back(flow, &answer)
 }
 

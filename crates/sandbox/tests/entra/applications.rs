@@ -99,6 +99,9 @@ async fn an_application_alone_names_one_tenant_and_one_resource() {
         .post("/common/oauth2/v2.0/token", &app_only(TIELINE, SECRET))
         .await;
     refused(&page, 400, "invalid_request", 9_001_023);
+    let path = "/organizations/oauth2/v2.0/token";
+    let body = rig.post(path, &app_only(TIELINE, SECRET)).await.json();
+    assert_eq!(claims(&body["access_token"])["tid"], CONTOSO);
     let mut form = app_only(TIELINE, SECRET);
     form.push(("resource", ORGANIZATION));
     refused(&rig.token(&form).await, 400, "invalid_request", 901_002);

@@ -55,6 +55,9 @@ pub(crate) struct Tenant {
 pub(crate) struct Policy {
     pub(crate) user_consent: bool,
     pub(crate) conditional_access: ConditionalAccess,
+    pub(crate) sign_in_frequency_hours: Option<u32>,
+    #[serde(default)]
+    pub(crate) admin_consent_requests: bool,
 }
 
 /// The first part of an address.
@@ -285,6 +288,8 @@ impl Tenant {
         let policy = Policy {
             user_consent: seed.user_consent,
             conditional_access: seed.conditional_access,
+            sign_in_frequency_hours: seed.sign_in_frequency_hours,
+            admin_consent_requests: seed.admin_consent_requests,
         };
         let kept: Option<Policy> = ledger.change(OF_TENANT, &seed.id.to_string())?;
         let mut people = Vec::new();

@@ -23,20 +23,15 @@ pub(crate) fn unbound(request: &Request<'_>, segment: &str) -> Outcome<Option<Re
         return Err(Fault::no_segment(name));
     }
     let answer = match name {
-        "WhoAmI" => {
-            let mut answer = json_answer(
-                StatusCode::OK,
-                &json!({
-                    "@odata.context": context(request, "WhoAmIResponse"),
-                    "BusinessUnitId": request.organization.business_unit,
-                    "UserId": request.member.id,
-                    "OrganizationId": request.organization.id,
-                }),
-            );
-            let hint = axum::http::HeaderValue::from_static("4");
-            answer.headers_mut().insert("x-ms-dop-hint", hint);
-            answer
-        }
+        "WhoAmI" => json_answer(
+            StatusCode::OK,
+            &json!({
+                "@odata.context": context(request, "WhoAmIResponse"),
+                "BusinessUnitId": request.organization.business_unit,
+                "UserId": request.member.id,
+                "OrganizationId": request.organization.id,
+            }),
+        ),
         "RetrieveVersion" => json_answer(
             StatusCode::OK,
             &json!({

@@ -3,6 +3,7 @@
 mod error;
 mod filter;
 mod functions;
+pub(crate) mod limits;
 mod people;
 mod populate;
 mod query;
@@ -23,6 +24,7 @@ use crate::dataverse::people::Member;
 pub(crate) use crate::dataverse::rows::{Organization, Organizations};
 use crate::dataverse::schema::Table;
 use crate::entra::Caller;
+use crate::faults::Pause;
 use crate::serve::Shared;
 
 /// One request of a member of an organization.
@@ -118,13 +120,16 @@ pub(crate) async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    mut pause: Pause,
     body: Bytes,
 ) -> Response {
     let id = Uuid::new_v4();
-    let mut response = match answer(&world, &method, &uri, &headers, &body) {
+    let mut response = match answer(&world, &method, &uri, &headers, &body, &mut pause).await {
         Ok(response) => response,
         Err(fault) => fault.into_response(),
     };
+    // Whoever was not let in at all waits as well.
+    pause.wait().await;
     decorate(response.headers_mut(), id);
     response
 }
@@ -135,29 +140,19 @@ fn decorate(headers: &mut HeaderMap, id: Uuid) {
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache"));
-    headers.insert(
-        "x-ms-ratelimit-burst-remaining-xrm-requests",
-        HeaderValue::from_static("5999"),
-    );
-    headers.insert(
-        "x-ms-ratelimit-time-remaining-xrm-requests",
-        HeaderValue::from_static("1199"),
-    );
-    let affinity =
-        HeaderValue::from_static("ARRAffinity=sandbox; HttpOnly; Secure; SameSite=None; Path=/");
-    headers.insert(header::SET_COOKIE, affinity);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert("x-ms-service-request-id", id.clone());
         headers.insert("req_id", id);
     }
 }
 
-fn answer(
+async fn answer(
     world: &World,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     body: &Bytes,
+    pause: &mut Pause,
 ) -> Outcome<Response> {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
     let host = of_uri.or_else(|| {
@@ -178,8 +173,43 @@ fn answer(
     let Some(caller) = caller(world, organization, headers) else {
         return Ok(challenge(world, organization, &origin));
     };
-    let member = organization.member(&caller)?;
+    let principal = caller.object_id.or(caller.application).unwrap_or_default();
+    let permit = match world.limits.enter(principal, headers) {
+        Ok(permit) => permit,
+        Err(throttled) => return Ok(throttled.into_response()),
+    };
+    // A delay that was ordered counts as time of execution.
+    pause.wait().await;
+    let answered = serve_member(
+        world,
+        organization,
+        &caller,
+        method,
+        uri,
+        headers,
+        body,
+        &origin,
+    );
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    permit.decorate(response.headers_mut());
+    Ok(response)
+}
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one request, handed on as they came"
+)]
+fn serve_member(
+    world: &World,
+    organization: &Organization,
+    caller: &Caller,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+    origin: &str,
+) -> Outcome<Response> {
+    let member = organization.member(caller)?;
     let path = uri.path().strip_prefix("/api/data/").unwrap_or_default();
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     let known = version

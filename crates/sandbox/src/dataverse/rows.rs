@@ -154,6 +154,15 @@ impl Organization {
         View(self.tables.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Entity sets, and how many rows each has.
+    pub(crate) fn row_counts(&self) -> Vec<(&'static str, usize)> {
+        let view = self.view();
+        let tables = schema::tables().iter();
+        tables
+            .map(|table| (table.set, view.rows(table).len()))
+            .collect()
+    }
+
     /// The caller as a user of the organization.
     pub(crate) fn member(&self, caller: &Caller) -> Outcome<Member> {
         let table =

@@ -12,11 +12,13 @@ mod sign_in;
 mod token;
 
 pub(crate) use authorize::{authorize_v1, authorize_v2};
+pub(crate) use codes::{Refusal, Trace};
 pub(crate) use consent::{admin_consent_v1, admin_consent_v2, consent};
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, host_of};
 pub(crate) use discovery::{instance, keys, metadata_v1, metadata_v2};
 pub(crate) use jwt::Caller;
-pub(crate) use pages::{home, not_found};
+pub(crate) use pages::{error_page, home, not_found};
+pub(crate) use params::{authority, origin};
 pub(crate) use sign_in::{sign_in, sign_out};
 pub(crate) use token::{token_v1, token_v2};
 

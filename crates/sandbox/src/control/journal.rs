@@ -129,8 +129,7 @@ impl Line {
         self.status = status.map(|status| status.as_u16());
         self.ms = (span.as_secs_f64() * 100_000.0).round() / 100.0;
         self.application = seen.application;
-        let by_id = || seen.object.map(|id| id.to_string());
-        self.user = seen.upn.clone().or_else(by_id);
+        self.user.clone_from(&seen.upn);
         self.faults = faults;
         self
     }

@@ -120,16 +120,14 @@ pub(crate) async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    mut pause: Pause,
+    pause: Pause,
     body: Bytes,
 ) -> Response {
     let id = Uuid::new_v4();
-    let mut response = match answer(&world, &method, &uri, &headers, &body, &mut pause).await {
+    let mut response = match answer(&world, &method, &uri, &headers, &body, &pause).await {
         Ok(response) => response,
         Err(fault) => fault.into_response(),
     };
-    // Whoever was not let in at all waits as well.
-    pause.wait().await;
     decorate(response.headers_mut(), id);
     response
 }
@@ -152,7 +150,7 @@ async fn answer(
     uri: &Uri,
     headers: &HeaderMap,
     body: &Bytes,
-    pause: &mut Pause,
+    pause: &Pause,
 ) -> Outcome<Response> {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
     let host = of_uri.or_else(|| {

@@ -3,6 +3,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -41,15 +43,24 @@ impl IntoResponse for Dropped {
 }
 
 /// A delay that a request waits for inside the service, where it counts as time of execution: only
-/// so can limits of time and of concurrency be rehearsed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pause(Option<Duration>);
+/// so can limits of time and of concurrency be rehearsed. Whoever lets it pass waits on the way out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pause(Option<Arc<AtomicU64>>);
 
 impl Pause {
+    fn of(span: Duration) -> Self {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self(Some(Arc::new(AtomicU64::new(ms))))
+    }
+
     /// Waits, once.
-    pub(crate) async fn wait(&mut self) {
-        if let Some(span) = self.0.take() {
-            tokio::time::sleep(span).await;
+    pub(crate) async fn wait(&self) {
+        let left = self
+            .0
+            .as_ref()
+            .map_or(0, |ms| ms.swap(0, Ordering::Relaxed));
+        if left > 0 {
+            tokio::time::sleep(Duration::from_millis(left)).await;
         }
     }
 }
@@ -58,7 +69,7 @@ impl<S: Sync> FromRequestParts<S> for Pause {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.remove().unwrap_or_default())
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 
@@ -107,14 +118,14 @@ async fn strike(
         tokio::time::sleep(verdict.before + verdict.after).await;
         return response;
     }
-    if !verdict.before.is_zero() {
-        if seen.side == Side::Dataverse {
-            request.extensions_mut().insert(Pause(Some(verdict.before)));
-        } else {
-            tokio::time::sleep(verdict.before).await;
-        }
+    let pause = Pause::of(verdict.before);
+    if seen.side == Side::Dataverse {
+        request.extensions_mut().insert(pause.clone());
+    } else {
+        pause.wait().await;
     }
     let response = next.run(request).await;
+    pause.wait().await;
     if !verdict.after.is_zero() {
         tokio::time::sleep(verdict.after).await;
     }

@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Clock;
-use crate::dataverse::json_answer;
 use crate::fields::{Fields, Read};
 
 /// Windows are kept for so many users; then those who have not called for a whole window go.
 const WINDOWS_MAX: usize = 4_096;
 /// What a pause grows to at most.
 const PAUSE_MAX: u64 = 300;
+const JSON: &str = "application/json; odata.metadata=minimal";
 const COOKIE: &str = "ARRAffinity";
 
 /// The numbers.
@@ -190,7 +190,8 @@ impl Excess {
     /// The answer, with what every answer of Dataverse carries left to the caller.
     pub(crate) fn response(self, rules: &Rules, retry_after: Option<u64>) -> Response {
         let body = json!({"error": {"code": self.code(), "message": self.message(rules)}});
-        let mut response = json_answer(StatusCode::TOO_MANY_REQUESTS, &body);
+        let kind = [(header::CONTENT_TYPE, JSON)];
+        let mut response = (StatusCode::TOO_MANY_REQUESTS, kind, body.to_string()).into_response();
         if let Some(seconds) = retry_after {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);

@@ -13,7 +13,6 @@ use tokio::time::Sleep;
 use uuid::Uuid;
 
 use crate::World;
-use crate::dataverse::json_answer;
 use crate::dataverse::limits::Excess;
 use crate::entra::{self, Refusal, Trace};
 use crate::faults::caller::Seen;
@@ -158,7 +157,9 @@ fn kind_of(code: u32) -> (StatusCode, &'static str, Option<&'static str>) {
 
 pub(super) fn refuse_dataverse(code: &str, status: StatusCode, message: &str) -> Response {
     let body = json!({"error": {"code": code, "message": message}});
-    dataverse(json_answer(status, &body))
+    let kind = "application/json; odata.metadata=minimal";
+    let answer = (status, [(header::CONTENT_TYPE, kind)], body.to_string());
+    dataverse(answer.into_response())
 }
 
 /// What every answer of Dataverse carries.

@@ -172,7 +172,7 @@ impl Sandbox {
         let names = names(&seed, &hosts);
         let certificates = tls::prepare(data_dir.as_deref(), &names, address.ip(), clock.now())?;
         let state = State::open(data_dir.as_deref())?;
-        let organizations = Organizations::open(&seed, &state, &clock)?;
+        let organizations = Organizations::open(&seed, data_dir.as_deref(), &clock)?;
         let directory = Directory::open(seed, &state, &clock)?;
         let world = Arc::new(World {
             directory,

@@ -4,6 +4,10 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod organization;
+
+pub use organization::RoleSeed;
+
 /// Tenants with everything in them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +118,9 @@ pub struct OrganizationSeed {
     /// Applications that are users of the organization.
     #[serde(default)]
     pub application_users: Vec<ApplicationUserSeed>,
+    /// Security roles besides those that every organization has.
+    #[serde(default, rename = "role")]
+    pub security_roles: Vec<RoleSeed>,
 }
 
 /// An application that is a user of an organization.

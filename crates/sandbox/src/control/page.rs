@@ -1,5 +1,7 @@
 //! The control page: what there is, and forms that work without a script.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -50,6 +52,16 @@ struct FaultRow {
 }
 
 impl ControlPage {
+    /// Counting rows waits for whoever writes them: that must not hold up what else there is to do.
+    async fn look(world: &Shared) -> Result<Self, Trouble> {
+        let world = Arc::clone(world);
+        let looked = tokio::task::spawn_blocking(move || Self::of(&world)).await;
+        looked.map_err(|_| {
+            let detail = "the page could not be made; the log says why";
+            Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+        })
+    }
+
     fn of(world: &World) -> Self {
         let now = world.clock.now();
         let offset = world.clock.offset();
@@ -70,7 +82,7 @@ impl ControlPage {
             users: list(entra::users(world)),
             refresh_tokens: list(tokens["refresh"].clone()),
             access_tokens: list(tokens["access"].clone()),
-            organizations: list(rows::organizations(world)),
+            organizations: rows::organizations(world).map(list).unwrap_or_default(),
             requests: world.journal.last(100, |_| true),
             actions: entra::ACTIONS.to_vec(),
         }
@@ -188,15 +200,18 @@ impl FaultRow {
     }
 }
 
-pub(super) async fn show(State(world): State<Shared>, uri: Uri) -> Response {
-    let mut page = ControlPage::of(&world);
+pub(super) async fn show(
+    State(world): State<Shared>,
+    uri: Uri,
+) -> Result<Response, Trouble> {
+    let mut page = ControlPage::look(&world).await?;
     let said = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .find(|(name, _)| name == "done")
         .map(|(_, value)| value.into_owned());
     page.done = said
         .and_then(|form| Form::named(&form))
         .map(|form| form.said);
-    page.respond(StatusCode::OK)
+    Ok(page.respond(StatusCode::OK))
 }
 
 /// A form of the page.
@@ -307,10 +322,10 @@ pub(super) async fn act(
     Path(action): Path<String>,
     uri: Uri,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Trouble> {
     let Some(form) = Form::named(&action) else {
         let detail = format!("there is nothing at {}", uri.path());
-        return Trouble::new(StatusCode::NOT_FOUND, detail).into_response();
+        return Err(Trouble::new(StatusCode::NOT_FOUND, detail));
     };
     // A field that was left empty was not filled in.
     let typed: Map<String, Value> = url::form_urlencoded::parse(&body)
@@ -321,17 +336,17 @@ pub(super) async fn act(
     match (form.act)(&world, &typed) {
         Ok(()) => {
             let address = format!("/_sandbox/?done={}#{}", form.name, form.section);
-            Redirect::to(&address).into_response()
+            Ok(Redirect::to(&address).into_response())
         }
         Err(trouble) => {
-            let mut page = ControlPage::of(&world);
+            let mut page = ControlPage::look(&world).await?;
             let field = trouble.field.map(|field| format!("{field}: "));
             let detail = format!("{}{}", field.unwrap_or_default(), trouble.detail);
             page.problem = Some((form.name.to_owned(), detail));
             if let Value::Object(typed) = typed {
                 page.typed = typed;
             }
-            page.respond(trouble.status)
+            Ok(page.respond(trouble.status))
         }
     }
 }

@@ -33,6 +33,14 @@ impl From<Problem> for Trouble {
     }
 }
 
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        tracing::error!(%error, "the sandbox's database failed");
+        let detail = "the sandbox's database failed; its log says how";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+}
+
 impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");

@@ -1,18 +1,21 @@
 //! Dataverse's own kind of error.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::dataverse::json_answer;
+use crate::dataverse::answer::{Answer, json_answer};
+use crate::dataverse::schema::Table;
 
 /// A refusal: status, hexadecimal code, message.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+    pub(crate) status: StatusCode,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) message: String,
 }
 
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -21,16 +24,33 @@ pub(crate) type Outcome<T> = Result<T, Fault>;
 const ODATA: &str = "0x80060888";
 
 impl Fault {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+    pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into() }
     }
 
+    fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The OData layer cannot read it, or does not know a name in it.
     pub(crate) fn syntax(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, ODATA, message)
+        Self::bad(ODATA, message)
+    }
+
+    /// A value that is understood and not allowed.
+    pub(crate) fn argument(message: impl Into<String>) -> Self {
+        Self::bad("0x80040203", message)
+    }
+
+    /// A body that cannot be what the table wants.
+    pub(crate) fn payload(table: &Table, inner: impl std::fmt::Display) -> Self {
+        Self::bad(
+            "0x80048d19",
+            format!(
+                "Error identified in Payload provided by the user for Entity :'{}', For more information on this error please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  ----> InnerException : {inner}",
+                table.set
+            ),
+        )
     }
 
     pub(crate) fn no_segment(segment: &str) -> Self {
@@ -49,6 +69,16 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "0x80040217", text)
     }
 
+    pub(crate) fn version_mismatch() -> Self {
+        let text = "The version of the existing record doesn't match the RowVersion property provided.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "0x80060882", text)
+    }
+
+    pub(crate) fn duplicate_key() -> Self {
+        let text = "A record with matching key values already exists.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "0x80040237", text)
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         let text = "The requested resource does not support this HTTP method.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ODATA, text)
@@ -57,24 +87,40 @@ impl Fault {
     /// What Microsoft has and the sandbox does not: it must never look like a fault of the caller.
     pub(crate) fn not_yet(what: &str) -> Self {
         let text = format!("The sandbox does not have {what} yet; the real service does.");
-        Self::new(StatusCode::NOT_IMPLEMENTED, "0x80060888", text)
+        Self::new(StatusCode::NOT_IMPLEMENTED, ODATA, text)
     }
 
-    pub(crate) fn broken(error: &rusqlite::Error) -> Self {
+    pub(crate) fn answer(&self) -> Answer {
+        let body = json!({"error": {"code": self.code, "message": self.message}});
+        let mut answer = json_answer(self.status, &body);
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            let allow = HeaderValue::from_static("OPTIONS,GET,HEAD,POST");
+            answer.headers_mut().insert(header::ALLOW, allow);
+        }
+        answer
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::SqliteFailure(failure, _) = &error
+            && failure.code == rusqlite::ErrorCode::ConstraintViolation
+        {
+            // The key of a table, or one of its alternate keys.
+            if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE {
+                let text = "A record that has the attribute values of an alternate key already exists. The entity key requires that this set of attributes contains unique values. Select unique values and try again.";
+                return Self::new(StatusCode::PRECONDITION_FAILED, "0x80060892", text);
+            }
+            return Self::duplicate_key();
+        }
         tracing::error!(%error, "the sandbox's database failed");
         let text = "Sql error: the sandbox's database failed.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", text)
     }
 }
 
-impl IntoResponse for Fault {
-    fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        let mut response = json_answer(self.status, &body);
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            let allow = HeaderValue::from_static("OPTIONS,GET,HEAD,POST");
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        response
+impl From<Fault> for axum::http::Response<Bytes> {
+    fn from(fault: Fault) -> Self {
+        fault.answer()
     }
 }

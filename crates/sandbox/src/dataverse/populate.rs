@@ -5,13 +5,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::{Map, Value, json};
+use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::dataverse::rows::reference;
-use crate::entra::Directory;
+use crate::dataverse::organization::Organization;
+use crate::dataverse::records::{self, Cell, Cells};
+use crate::dataverse::schema::Schema;
+use crate::dataverse::store;
 use crate::seed::{OrganizationSeed, TenantSeed};
-use crate::state::Record;
+
+mod people;
 
 const FIRST: [&str; 48] = [
     "Aisha", "Alan", "Amélie", "Anders", "Beatriz", "Boris", "Carmen", "Chen", "Clara", "Daniel",
@@ -138,115 +141,51 @@ const TROUBLE: [&str; 16] = [
     "Cancel subscription",
 ];
 
-pub(crate) fn stamp(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
+/// The note that says that the rows were made.
+const FILLED: &str = "filled";
 
-/// A user of the organization.
-#[derive(Debug)]
-pub(crate) struct Person {
-    pub(crate) id: Uuid,
-    name: String,
-    upn: String,
-    object_id: Option<Uuid>,
-    application_id: Option<Uuid>,
-    disabled: bool,
-    pub(crate) roles: Vec<String>,
-}
-
-impl Person {
-    pub(crate) fn record(&self, now: DateTime<Utc>) -> Record {
-        let (first, last) = self
-            .name
-            .split_once(' ')
-            .unwrap_or(("", self.name.as_str()));
-        let mut values = json!({
-            "fullname": self.name, "firstname": first, "lastname": last, "domainname": self.upn,
-            "internalemailaddress": self.upn, "isdisabled": self.disabled,
-            "accessmode": if self.application_id.is_some() { 4 } else { 0 },
-            "createdon": stamp(now), "modifiedon": stamp(now),
-        });
-        if let Some(id) = self.object_id {
-            values["azureactivedirectoryobjectid"] = json!(id);
-        }
-        if let Some(id) = self.application_id {
-            values["applicationid"] = json!(id);
-        }
-        (
-            "systemuser".to_owned(),
-            self.id.to_string(),
-            1,
-            values.to_string(),
-        )
-    }
-}
-
-/// The tenant's people and applications as users of an organization.
-pub(crate) fn people(tenant: &TenantSeed, own: &OrganizationSeed) -> Vec<Person> {
-    let id = |name: &str| Directory::object_id(&format!("{}/systemuser/{name}", own.id));
-    let people = tenant
-        .users
-        .iter()
-        .filter(|user| !user.roles.is_empty())
-        .map(|user| Person {
-            id: id(&user.upn.to_lowercase()),
-            name: user.name.clone(),
-            upn: user.upn.clone(),
-            object_id: Some(user.object_id()),
-            application_id: None,
-            disabled: user.disabled,
-            roles: user.roles.clone(),
-        });
-    let applications = own.application_users.iter().map(|user| Person {
-        id: id(&user.client_id.to_string()),
-        name: tenant
-            .application(user.client_id)
-            .map_or("", |app| app.name.as_str())
-            .to_owned(),
-        upn: format!("{}@{}", user.client_id, tenant.domain),
-        object_id: None,
-        application_id: Some(user.client_id),
-        disabled: false,
-        roles: user.roles.clone(),
-    });
-    people.chain(applications).collect()
-}
-
-/// Everything that a new organization holds.
-pub(crate) fn records(
+/// Puts in what is missing: people and roles of today's seed, and, once, believable rows.
+pub(crate) fn fill(
+    db: &Connection,
+    organization: &Organization,
     tenant: &TenantSeed,
     own: &OrganizationSeed,
     now: DateTime<Utc>,
-) -> Vec<Record> {
-    let mut maker = Maker {
-        rng: StdRng::seed_from_u64(u64::from_le_bytes(
-            own.id.as_bytes()[..8].try_into().unwrap_or_default(),
-        )),
-        now,
-        agents: Vec::new(),
-        records: Vec::new(),
-        version: 1,
-    };
-    for person in people(tenant, own) {
-        if person.application_id.is_none() && !person.disabled {
-            maker.agents.push(person.id);
-        }
-        maker.records.push(person.record(now));
+) -> rusqlite::Result<()> {
+    let agents = people::put(db, organization, tenant, own, now)?;
+    if store::note(db, FILLED)?.is_some() {
+        return Ok(());
     }
+    let seed = own.id.as_bytes().first_chunk().copied().unwrap_or_default();
+    let mut maker = Maker {
+        rng: StdRng::seed_from_u64(u64::from_le_bytes(seed)),
+        now,
+        agents,
+        db,
+        schema: &organization.schema,
+        currency: people::currency_id(own.id),
+        unit: organization.business_unit,
+    };
     let contacts = own.contacts as usize;
-    let accounts = maker.accounts(contacts.div_ceil(6));
-    let contacts = maker.contacts(contacts, &accounts);
-    maker.incidents(contacts.len() / 3, &contacts);
-    maker.calls(contacts.len() * 2 / 3, &contacts);
-    maker.records
+    let accounts = maker.accounts(contacts.div_ceil(6))?;
+    let contacts = maker.contacts(contacts, &accounts)?;
+    maker.incidents(contacts.len() / 3, &contacts)?;
+    maker.calls(contacts.len() * 2 / 3, &contacts)?;
+    store::set_note(db, FILLED, &now.timestamp().to_string())
 }
 
-struct Maker {
+fn reference(table: &str, id: Uuid) -> Cell {
+    Cell::row(table, id)
+}
+
+struct Maker<'a> {
     rng: StdRng,
     now: DateTime<Utc>,
     agents: Vec<Uuid>,
-    records: Vec<Record>,
-    version: i64,
+    db: &'a Connection,
+    schema: &'a Schema,
+    currency: Uuid,
+    unit: Uuid,
 }
 
 /// A contact as the other tables need it.
@@ -256,7 +195,7 @@ struct Known {
     phone: String,
 }
 
-impl Maker {
+impl Maker<'_> {
     fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.choose(&mut self.rng)
     }
@@ -274,21 +213,27 @@ impl Maker {
         self.rng.random_range(0..100) < percent
     }
 
-    fn put(&mut self, table: &str, id: Uuid, mut values: Map<String, Value>) {
+    fn put(&mut self, table: &str, id: Uuid, mut values: Cells) -> rusqlite::Result<()> {
+        let Some(table) = self.schema.by_name(table) else {
+            return Ok(());
+        };
         let born = self.now - TimeDelta::minutes(self.rng.random_range(600..900_000));
         let changed = born + TimeDelta::minutes(self.rng.random_range(0..600));
-        values.insert("createdon".to_owned(), stamp(born).into());
-        values.insert("modifiedon".to_owned(), stamp(changed).into());
+        values.insert(table.key.clone(), Cell::text(id.to_string()));
+        values.insert("createdon".to_owned(), stamp(born));
+        values.insert("modifiedon".to_owned(), stamp(changed));
         if let Some(agent) = self.agents.choose(&mut self.rng).copied() {
-            for column in ["createdby", "modifiedby", "ownerid"] {
+            for column in ["createdby", "modifiedby", "ownerid", "owninguser"] {
                 values.insert(column.to_owned(), reference("systemuser", agent));
             }
+            values.insert("owningbusinessunit".to_owned(), reference("businessunit", self.unit));
         }
-        values.retain(|_, value| !value.is_null() && *value != json!(""));
-        self.version += 1;
-        let body = Value::Object(values).to_string();
-        self.records
-            .push((table.to_owned(), id.to_string(), self.version, body));
+        values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
+        records::insert(self.db, table, &values)?;
+        if table.name == "phonecall" {
+            crate::dataverse::write::shadow_activity(self.db, self.schema, table, id)?;
+        }
+        Ok(())
     }
 
     /// A number as somebody typed it. The digits are from ranges kept for fiction and drama.
@@ -320,15 +265,15 @@ impl Maker {
         }
     }
 
-    fn maybe_phone(&mut self, percent: u32) -> Value {
+    fn maybe_phone(&mut self, percent: u32) -> Cell {
         if self.chance(percent) {
             self.phone().into()
         } else {
-            Value::Null
+            Cell::NULL
         }
     }
 
-    fn address(&mut self) -> Map<String, Value> {
+    fn address(&mut self) -> Cells {
         let (city, country, postcode) = self.pick(&CITY).copied().unwrap_or_default();
         let street = self.word(&[
             "Main Street",
@@ -339,7 +284,7 @@ impl Maker {
             "Park Lane",
         ]);
         let number: u32 = self.rng.random_range(1..250);
-        Map::from_iter([
+        Cells::from_iter([
             (
                 "address1_line1".to_owned(),
                 format!("{number} {street}").into(),
@@ -350,7 +295,7 @@ impl Maker {
         ])
     }
 
-    fn accounts(&mut self, count: usize) -> Vec<(Uuid, String)> {
+    fn accounts(&mut self, count: usize) -> rusqlite::Result<Vec<(Uuid, String)>> {
         let mut accounts: Vec<(Uuid, String)> = Vec::new();
         for number in 0..count {
             let base = COMPANY[number % COMPANY.len()];
@@ -358,7 +303,7 @@ impl Maker {
             let id = self.id();
             let domain = domain_of(base);
             let mut values = self.address();
-            values.extend(Map::from_iter([
+            values.extend(Cells::from_iter([
                 ("name".to_owned(), name.clone().into()),
                 (
                     "accountnumber".to_owned(),
@@ -375,8 +320,9 @@ impl Maker {
                 ),
                 (
                     "revenue".to_owned(),
-                    (self.rng.random_range(100..90_000) * 1_000).into(),
+                    f64::from(self.rng.random_range(100..90_000) * 1_000).into(),
                 ),
+                ("transactioncurrencyid".to_owned(), reference("transactioncurrency", self.currency)),
                 ("creditonhold".to_owned(), self.chance(5).into()),
                 ("donotphone".to_owned(), self.chance(5).into()),
                 (
@@ -404,13 +350,13 @@ impl Maker {
             {
                 values.insert("parentaccountid".to_owned(), reference("account", *parent));
             }
-            self.put("account", id, values);
+            self.put("account", id, values)?;
             accounts.push((id, base.to_owned()));
         }
-        accounts
+        Ok(accounts)
     }
 
-    fn contacts(&mut self, count: usize, accounts: &[(Uuid, String)]) -> Vec<Known> {
+    fn contacts(&mut self, count: usize, accounts: &[(Uuid, String)]) -> rusqlite::Result<Vec<Known>> {
         let mut contacts = Vec::new();
         for number in 0..count {
             let (first, last) = (self.word(&FIRST), self.word(&LAST));
@@ -425,7 +371,7 @@ impl Maker {
             let name = format!("{first} {last}");
             let phone = self.phone();
             let mut values = self.address();
-            values.extend(Map::from_iter([
+            values.extend(Cells::from_iter([
                 ("firstname".to_owned(), first.into()),
                 ("lastname".to_owned(), last.into()),
                 ("fullname".to_owned(), name.clone().into()),
@@ -441,7 +387,7 @@ impl Maker {
                 ),
                 (
                     "birthdate".to_owned(),
-                    birthday(self.rng.random_range(0..18_000)).into(),
+                    birthday(self.rng.random_range(0..18_000)),
                 ),
                 ("gendercode".to_owned(), self.rng.random_range(1..3).into()),
                 (
@@ -464,16 +410,16 @@ impl Maker {
                 values.insert("statecode".to_owned(), 1.into());
                 values.insert("statuscode".to_owned(), 2.into());
             }
-            self.put("contact", id, values);
+            self.put("contact", id, values)?;
             contacts.push(Known { id, name, phone });
         }
-        contacts
+        Ok(contacts)
     }
 
-    fn incidents(&mut self, count: usize, contacts: &[Known]) {
+    fn incidents(&mut self, count: usize, contacts: &[Known]) -> rusqlite::Result<()> {
         for number in 0..count {
             let Some(contact) = contacts.choose(&mut self.rng) else {
-                return;
+                return Ok(());
             };
             let id = self.id();
             let title = self.word(&TROUBLE);
@@ -491,7 +437,7 @@ impl Maker {
             .copied()
             .unwrap_or((0, 1));
             let letters = id.simple().to_string().to_uppercase();
-            let values = Map::from_iter([
+            let values = Cells::from_iter([
                 ("title".to_owned(), title.into()),
                 (
                     "ticketnumber".to_owned(),
@@ -522,20 +468,21 @@ impl Maker {
                 ("statecode".to_owned(), state.into()),
                 ("statuscode".to_owned(), status.into()),
             ]);
-            self.put("incident", id, values);
+            self.put("incident", id, values)?;
         }
+        Ok(())
     }
 
-    fn calls(&mut self, count: usize, contacts: &[Known]) {
+    fn calls(&mut self, count: usize, contacts: &[Known]) -> rusqlite::Result<()> {
         for _ in 0..count {
             let Some(contact) = contacts.choose(&mut self.rng) else {
-                return;
+                return Ok(());
             };
             let id = self.id();
             let outgoing = self.chance(35);
             let minutes: i64 = self.rng.random_range(1..45);
             let start = self.now - TimeDelta::minutes(self.rng.random_range(100..400_000));
-            let values = Map::from_iter([
+            let values = Cells::from_iter([
                 (
                     "subject".to_owned(),
                     format!(
@@ -549,10 +496,10 @@ impl Maker {
                 ("directioncode".to_owned(), outgoing.into()),
                 ("leftvoicemail".to_owned(), self.chance(12).into()),
                 ("actualdurationminutes".to_owned(), minutes.into()),
-                ("actualstart".to_owned(), stamp(start).into()),
+                ("actualstart".to_owned(), stamp(start)),
                 (
                     "actualend".to_owned(),
-                    stamp(start + TimeDelta::minutes(minutes)).into(),
+                    stamp(start + TimeDelta::minutes(minutes)),
                 ),
                 ("prioritycode".to_owned(), 1.into()),
                 ("activitytypecode".to_owned(), "phonecall".into()),
@@ -563,8 +510,9 @@ impl Maker {
                 ("statecode".to_owned(), 1.into()),
                 ("statuscode".to_owned(), if outgoing { 2 } else { 4 }.into()),
             ]);
-            self.put("phonecall", id, values);
+            self.put("phonecall", id, values)?;
         }
+        Ok(())
     }
 }
 
@@ -585,7 +533,11 @@ fn ascii(text: &str) -> String {
     }
 }
 
-fn birthday(days: i64) -> String {
+fn birthday(days: i64) -> Cell {
     let first = chrono::NaiveDate::from_ymd_opt(1950, 1, 1).unwrap_or_default();
-    (first + TimeDelta::days(days)).to_string()
+    stamp((first + TimeDelta::days(days)).and_time(chrono::NaiveTime::MIN).and_utc())
+}
+
+pub(crate) fn stamp(at: DateTime<Utc>) -> Cell {
+    Cell::whole(at.timestamp())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -131,6 +131,8 @@ async fn strike(
     }
     match verdict.effect {
         None => response,
+        // Nothing of a body is sent to whoever asked for the head alone: there is nothing to cut.
+        Some(Effect::Cut { .. }) if seen.method == Method::HEAD => Dropped.into_response(),
         Some(effect) => spoil(effect, response).await,
     }
 }

@@ -81,7 +81,7 @@ async fn faults_are_listed_found_removed_and_cleared() {
     let second = stage
         .arm(json!({"kind": "delay", "ms": 1, "requests": 5}))
         .await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 503);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 503);
     let list = stage.look("faults").await;
     assert_eq!(
         list["value"][0]["fault"],
@@ -98,7 +98,7 @@ async fn faults_are_listed_found_removed_and_cleared() {
             .status(),
         404
     );
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     assert_eq!(stage.look(&format!("faults/{second}")).await["struck"], 2);
     stage.control(Method::DELETE, "faults", json!({})).await;
     assert_eq!(stage.look("faults").await["value"], json!([]));
@@ -220,10 +220,10 @@ async fn the_last_requests_are_kept_without_their_secrets() {
     let stage = Stage::open().await;
     let token = stage.token().await;
     stage
-        .arm(json!({"kind": "status", "path": "/**/WhoAmI", "requests": 1}))
+        .arm(json!({"kind": "status", "path": "/**/accounts", "requests": 1}))
         .await;
     let asked = stage
-        .get(&token, "WhoAmI")
+        .get(&token, "accounts?$top=1")
         .header("x-ms-client-request-id", "call-17");
     asked.send().await.unwrap();
     let page =
@@ -240,7 +240,7 @@ async fn the_last_requests_are_kept_without_their_secrets() {
         [
             format!("/contoso.example/oauth2/authorize?client_id={APPLICATION}&state=…&code=…")
                 .as_str(),
-            "/api/data/v9.2/WhoAmI",
+            "/api/data/v9.2/accounts?$top=1",
             "/contoso.example/oauth2/v2.0/token",
         ]
     );
@@ -263,7 +263,7 @@ async fn a_request_that_was_dropped_has_no_status() {
     stage
         .arm(json!({"kind": "drop", "side": "dataverse"}))
         .await;
-    assert!(stage.get(&token, "WhoAmI").send().await.is_err());
+    assert!(stage.get(&token, "accounts?$top=1").send().await.is_err());
     let lines = stage.look("requests").await;
     assert_eq!(lines["value"][0]["status"], Value::Null);
 }
@@ -278,9 +278,9 @@ async fn a_reset_puts_everything_back() {
     stage
         .post("scenario", json!({"step": [{"at": "1h", "note": "later"}]}))
         .await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 503);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 503);
     stage.post("reset", json!({})).await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     assert_eq!(stage.look("limits").await["rules"]["requests"], 6_000);
     assert_eq!(stage.look("clock").await["moved_by_ms"], 0);
     assert_eq!(stage.look("scenario").await["scenario"], Value::Null);

@@ -32,7 +32,7 @@ async fn a_throttle_says_what_dataverse_says() {
         let fault = json!({"kind": "throttle", "limit": limit, "retry_after": 7,
                            "side": "dataverse", "requests": 1});
         stage.arm(fault).await;
-        let answer = stage.get(&token, "WhoAmI").send().await.unwrap();
+        let answer = stage.get(&token, "accounts?$top=1").send().await.unwrap();
         assert_eq!(answer.status(), 429);
         assert_eq!(answer.headers()["retry-after"], "7");
         assert_eq!(answer.headers()["odata-version"], "4.0");
@@ -42,7 +42,7 @@ async fn a_throttle_says_what_dataverse_says() {
             body["error"]["message"].as_str().unwrap().contains(text),
             "{body}"
         );
-        assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+        assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     }
 }
 
@@ -66,7 +66,7 @@ async fn an_answer_can_keep_to_itself_how_long_to_wait() {
     stage
         .arm(json!({"kind": "throttle", "retry_after": "none"}))
         .await;
-    let answer = stage.get(&token, "WhoAmI").send().await.unwrap();
+    let answer = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     assert_eq!(answer.status(), 429);
     assert!(!answer.headers().contains_key("retry-after"));
 }
@@ -162,7 +162,7 @@ async fn a_delay_is_waited_for_on_both_sides() {
         .await;
     for _ in 0..2 {
         let begun = std::time::Instant::now();
-        assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+        assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
         assert!(begun.elapsed() >= Duration::from_millis(300));
     }
     stage
@@ -291,15 +291,15 @@ async fn a_count_and_a_time_end_a_fault() {
     stage.arm(json!({"kind": "status", "requests": 2})).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        seen.push(stage.status(&token, "WhoAmI").await);
+        seen.push(stage.status(&token, "accounts?$top=1").await);
     }
     assert_eq!(seen, [503, 503, 200]);
     stage.arm(json!({"kind": "status", "for": "10m"})).await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 503);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 503);
     stage.pass(599);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 503);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 503);
     stage.pass(1);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn chance_strikes_the_same_requests_in_every_run() {
             .await;
         let mut seen = Vec::new();
         for _ in 0..24 {
-            seen.push(stage.status(&token, "WhoAmI").await);
+            seen.push(stage.status(&token, "accounts?$top=1").await);
         }
         assert!(seen.contains(&200) && seen.contains(&503));
         runs.push(seen);

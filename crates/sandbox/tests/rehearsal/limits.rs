@@ -28,7 +28,7 @@ async fn excess(answer: Response) -> (u64, String, String) {
 async fn every_answer_says_what_is_left() {
     let stage = Stage::open().await;
     let token = stage.token().await;
-    let first = stage.get(&token, "WhoAmI").send().await.unwrap();
+    let first = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     assert_eq!(requests_left(first.headers()), 5_999.0);
     let left = first.headers()["x-ms-ratelimit-time-remaining-xrm-requests"]
         .to_str()
@@ -46,9 +46,9 @@ async fn a_number_of_requests_is_let_in_and_no_more() {
     let token = stage.token().await;
     stage.limits(json!({"requests": 3})).await;
     for _ in 0..3 {
-        assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+        assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     }
-    let answer = stage.get(&token, "WhoAmI").send().await.unwrap();
+    let answer = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     assert_eq!(requests_left(answer.headers()), 0.0);
     let (pause, code, message) = excess(answer).await;
     assert_eq!(code, "0x80072322");
@@ -64,14 +64,14 @@ async fn whoever_waits_the_pause_goes_on_at_once() {
     let stage = Stage::open().await;
     let token = stage.token().await;
     stage.limits(json!({"requests": 2})).await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     stage.pass(100);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
-    let (pause, ..) = excess(stage.get(&token, "WhoAmI").send().await.unwrap()).await;
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
+    let (pause, ..) = excess(stage.get(&token, "accounts?$top=1").send().await.unwrap()).await;
     assert!((199..=200).contains(&pause), "{pause}");
     stage.pass(i64::try_from(pause).unwrap());
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 429);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 429);
 }
 
 #[tokio::test]
@@ -81,11 +81,11 @@ async fn the_pause_grows_while_a_client_pushes() {
     stage
         .limits(json!({"requests": 1, "window_seconds": 20}))
         .await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     let mut pauses = Vec::new();
     for _ in 0..4 {
         pauses.push(
-            excess(stage.get(&token, "WhoAmI").send().await.unwrap())
+            excess(stage.get(&token, "accounts?$top=1").send().await.unwrap())
                 .await
                 .0,
         );
@@ -95,7 +95,7 @@ async fn the_pause_grows_while_a_client_pushes() {
         "{pauses:?}"
     );
     stage.pass(20);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }
 
 #[tokio::test]
@@ -106,8 +106,8 @@ async fn time_of_execution_is_limited_over_the_window_that_has_passed() {
     stage
         .arm(json!({"kind": "delay", "ms": 200, "side": "dataverse", "requests": 1}))
         .await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
-    let answer = stage.get(&token, "WhoAmI").send().await.unwrap();
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
+    let answer = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     assert_eq!(
         number(
             answer.headers(),
@@ -147,7 +147,7 @@ async fn only_so_many_run_at_once() {
         message,
         "Number of concurrent requests exceeded the limit of 2."
     );
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_client_that_goes_away_is_no_longer_running() {
     while running().await != json!(0) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }
 
 #[tokio::test]
@@ -205,9 +205,9 @@ async fn users_do_not_share_their_windows() {
         .unwrap();
     let theirs = theirs["access_token"].as_str().unwrap();
     stage.limits(json!({"requests": 1})).await;
-    assert_eq!(stage.status(&mine, "WhoAmI").await, 200);
-    assert_eq!(stage.status(&mine, "WhoAmI").await, 429);
-    assert_eq!(stage.status(theirs, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&mine, "accounts?$top=1").await, 200);
+    assert_eq!(stage.status(&mine, "accounts?$top=1").await, 429);
+    assert_eq!(stage.status(theirs, "accounts?$top=1").await, 200);
 }
 
 #[tokio::test]
@@ -215,11 +215,11 @@ async fn a_cookie_keeps_a_client_at_one_web_server() {
     let stage = Stage::open().await;
     let token = stage.token().await;
     stage.limits(json!({"requests": 2, "web_servers": 3})).await;
-    let first = stage.get(&token, "WhoAmI").send().await.unwrap();
+    let first = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     let cookie = first.headers()["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
     assert!(cookie.starts_with("ARRAffinity="), "{cookie}");
-    let kept = || stage.get(&token, "WhoAmI").header("cookie", &cookie).send();
+    let kept = || stage.get(&token, "accounts?$top=1").header("cookie", &cookie).send();
     let second = kept().await.unwrap();
     assert!(!second.headers().contains_key("set-cookie"));
     assert_eq!(requests_left(second.headers()), 0.0);
@@ -227,11 +227,11 @@ async fn a_cookie_keeps_a_client_at_one_web_server() {
     // Without the cookie the others take their turns, each with a budget of its own.
     let mut let_in = 0;
     for _ in 0..9 {
-        let_in += u32::from(stage.status(&token, "WhoAmI").await == 200);
+        let_in += u32::from(stage.status(&token, "accounts?$top=1").await == 200);
     }
     assert_eq!(let_in, 4);
     let strange = stage
-        .get(&token, "WhoAmI")
+        .get(&token, "accounts?$top=1")
         .header("cookie", "ARRAffinity=0123");
     assert!(
         strange
@@ -254,7 +254,7 @@ async fn limits_are_off_or_scaled_from_the_start() {
     .await;
     let token = off.token().await;
     for _ in 0..3 {
-        let answer = off.get(&token, "WhoAmI").send().await.unwrap();
+        let answer = off.get(&token, "accounts?$top=1").send().await.unwrap();
         assert_eq!(requests_left(answer.headers()), 5_999.0);
     }
     let small = Stage::with(|options| {
@@ -267,11 +267,11 @@ async fn limits_are_off_or_scaled_from_the_start() {
     .await;
     let token = small.token().await;
     for _ in 0..3 {
-        let answer = small.get(&token, "WhoAmI").send().await.unwrap();
+        let answer = small.get(&token, "accounts?$top=1").send().await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["x-ms-dop-hint"], "17");
     }
-    assert_eq!(small.status(&token, "WhoAmI").await, 429);
+    assert_eq!(small.status(&token, "accounts?$top=1").await, 429);
 }
 
 #[tokio::test]
@@ -282,11 +282,11 @@ async fn without_a_token_nothing_is_counted() {
     let bare = client(&stage.sandbox).build().unwrap();
     for _ in 0..3 {
         let answer = bare
-            .get(stage.url("/api/data/v9.2/WhoAmI"))
+            .get(stage.url("/api/data/v9.2/accounts?$top=1"))
             .send()
             .await
             .unwrap();
         assert_eq!(answer.status(), 401);
     }
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }

@@ -57,11 +57,11 @@ async fn steps_are_played_at_their_time() {
         "#,
     )
     .await;
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     stage.pass(60);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 503);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 503);
     stage.pass(60);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     let shown = stage.look("scenario").await;
     assert_eq!(shown["scenario"]["state"], "played");
 }
@@ -74,7 +74,7 @@ async fn steps_are_played_after_so_many_requests() {
         &stage,
         r#"
         [[step]]
-        after = { requests = 2, path = "/**/WhoAmI" }
+        after = { requests = 2, path = "/**/accounts" }
         fault = { name = "down", kind = "status" }
         [[step]]
         after = { requests = 1 }
@@ -84,11 +84,11 @@ async fn steps_are_played_after_so_many_requests() {
     .await;
     let mut seen = Vec::new();
     for path in [
-        "WhoAmI",
+        "accounts?$top=1",
         "contacts?$top=1",
-        "WhoAmI",
+        "accounts?$top=1",
         "contacts?$top=1",
-        "WhoAmI",
+        "accounts?$top=1",
     ] {
         seen.push(stage.status(&token, path).await);
     }
@@ -127,12 +127,12 @@ async fn a_scenario_can_be_sent_as_json_and_stopped() {
         .post("scenario", json!({"name": "small", "step": [step]}))
         .await;
     assert_eq!(shown["scenario"]["name"], "small");
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 429);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 429);
     let stopped = stage.control(Method::DELETE, "scenario", json!({})).await;
     assert_eq!(stopped.status(), 204);
     assert_eq!(stage.look("scenario").await["scenario"], Value::Null);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 429);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 429);
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn the_shift_change_of_the_guide() {
         assert!(!good, "the token service is down");
     }
     // Whoever holds a good token notices nothing.
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
     stage.pass(300);
     assert_eq!(stage.ask_token().await.unwrap().status(), 429);
     stage.pass(60);
@@ -186,14 +186,14 @@ async fn the_throttled_afternoon_of_the_guide() {
     let stage =
         Stage::with(|options| options.scenario = Some(shipped("throttled-afternoon"))).await;
     let token = stage.token().await;
-    let answer = stage.get(&token, "WhoAmI").send().await.unwrap();
+    let answer = stage.get(&token, "accounts?$top=1").send().await.unwrap();
     assert_eq!(
         answer.headers()["x-ms-ratelimit-burst-remaining-xrm-requests"],
         "599"
     );
     let (mut let_in, mut throttled, mut lost) = (0, 0, 0);
     for _ in 0..85 {
-        match stage.get(&token, "WhoAmI").send().await {
+        match stage.get(&token, "accounts?$top=1").send().await {
             Ok(answer) if answer.status() == 429 => throttled += 1,
             Ok(answer) => let_in += i32::from(answer.status() == 200),
             Err(_) => lost += 1,
@@ -202,5 +202,5 @@ async fn the_throttled_afternoon_of_the_guide() {
     assert!(let_in >= 30 && throttled > 0, "{let_in} {throttled} {lost}");
     assert_eq!(lost, 4);
     assert_eq!(played(&stage).await, 4);
-    assert_eq!(stage.status(&token, "WhoAmI").await, 200);
+    assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }

@@ -1,0 +1,177 @@
+//! Which operation a method and a path are.
+
+use axum::http::Method;
+use uuid::Uuid;
+
+use crate::dataverse::answer::{Answer, no_content};
+use crate::dataverse::context::Context;
+use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::odata::{QueryOptions, Segment, segments};
+use crate::dataverse::read::{self, Parent, Raw};
+use crate::dataverse::schema::{Collection, Single, Table};
+use crate::dataverse::service::{Operation, Service};
+use crate::dataverse::write;
+
+/// An operation whose path and options are read.
+pub(crate) struct Request<'a, 's> {
+    pub(crate) context: &'a Context<'s>,
+    pub(crate) service: &'a Service<'a>,
+    pub(crate) operation: &'a Operation,
+    pub(crate) options: QueryOptions,
+    /// The operation's own address.
+    pub(crate) address: String,
+}
+
+impl Request<'_, '_> {
+    pub(crate) fn method(&self) -> &Method {
+        &self.operation.method
+    }
+}
+
+pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation: &Operation) -> Outcome<Answer> {
+    let request = Request {
+        context,
+        service,
+        operation,
+        options: QueryOptions::parse(&operation.query)?,
+        address: operation.address(context.base),
+    };
+    let segments = segments(&operation.path)?;
+    let Some((first, rest)) = segments.split_first() else {
+        return service_document(&request);
+    };
+    if first.name == "$metadata" || first.name == "$batch" {
+        return Err(Fault::not_yet(&first.name));
+    }
+    let table = context.schema.by_set(&first.name).ok_or_else(|| Fault::no_segment(&first.name))?;
+    if first.inside.is_none() {
+        return set(&request, table, rest);
+    }
+    let key = first.key(&request.options.aliases)?;
+    let target = write::Key::of(context, table, key)?;
+    row(&request, table, target, rest)
+}
+
+fn service_document(request: &Request<'_, '_>) -> Outcome<Answer> {
+    if *request.method() != Method::GET {
+        return Err(Fault::method_not_allowed());
+    }
+    let sets: Vec<serde_json::Value> = request
+        .context
+        .schema
+        .tables
+        .iter()
+        .map(|table| serde_json::json!({"name": table.set, "kind": "EntitySet", "url": table.set}))
+        .collect();
+    let body = serde_json::json!({"@odata.context": request.context.metadata(), "value": sets});
+    Ok(crate::dataverse::answer::json_answer(axum::http::StatusCode::OK, &body))
+}
+
+/// `/contacts…`.
+fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Outcome<Answer> {
+    let (context, options) = (request.context, &request.options);
+    match (rest, request.method().as_str()) {
+        ([], "GET") => read::many(context, table, None, options, &request.address),
+        ([], "POST") => write::create(request, table, None),
+        ([count], "GET") if count.name == "$count" => read::count(context, table, None, options),
+        ([], _) => Err(Fault::method_not_allowed()),
+        ([other, ..], _) => Err(Fault::no_segment(&other.name)),
+    }
+}
+
+/// `/contacts(…)…`.
+fn row<'s>(request: &Request<'_, 's>, table: &'s Table, key: write::Key, rest: &[Segment]) -> Outcome<Answer> {
+    let context = request.context;
+    let Some((first, rest)) = rest.split_first() else {
+        return match request.method().as_str() {
+            "GET" => read::one(context, table, key.existing(context, table)?, &request.options),
+            "PATCH" => write::upsert(request, table, key),
+            "DELETE" => write::delete(request, table, key.existing(context, table)?),
+            _ => Err(Fault::method_not_allowed()),
+        };
+    };
+    let id = key.existing(context, table)?;
+    if let Some(single) = table.single(&first.name) {
+        return single_valued(request, table, id, single, rest);
+    }
+    if let Some(collection) = table.collection(&first.name) {
+        return collected(request, table, id, collection, first, rest);
+    }
+    let raw = match rest {
+        [] => Raw::Json,
+        [value] if value.name == "$value" => Raw::Text,
+        [other, ..] => return Err(Fault::no_segment(&other.name)),
+    };
+    match (request.method().as_str(), raw) {
+        ("GET", raw) => read::property(context, table, id, &first.name, raw),
+        ("PUT" | "PATCH", Raw::Json) => write::set_property(request, table, id, &first.name),
+        ("DELETE", Raw::Json) => write::clear_property(request, table, id, &first.name),
+        _ => Err(Fault::method_not_allowed()),
+    }
+}
+
+/// `/accounts(…)/primarycontactid…`.
+fn single_valued<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    single: &'s Single,
+    rest: &[Segment],
+) -> Outcome<Answer> {
+    let context = request.context;
+    if let [reference] = rest
+        && reference.name == "$ref"
+    {
+        return match request.method().as_str() {
+            "GET" => Ok(read::followed(context, table, id, single)?
+                .map_or_else(no_content, |(target, id)| read::reference(context, target, id))),
+            "PUT" => write::link_single(request, table, id, single),
+            "DELETE" => write::unlink_single(request, table, id, single),
+            _ => Err(Fault::method_not_allowed()),
+        };
+    }
+    match read::followed(context, table, id, single)? {
+        Some((target, id)) => row(request, target, write::Key::Id(id), rest),
+        None if rest.is_empty() && *request.method() == Method::GET => Ok(no_content()),
+        None => Err(Fault::no_segment(&single.name)),
+    }
+}
+
+/// `/accounts(…)/contact_customer_accounts…`.
+fn collected<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    collection: &'s Collection,
+    segment: &Segment,
+    rest: &[Segment],
+) -> Outcome<Answer> {
+    let (context, options) = (request.context, &request.options);
+    let target = context.schema.table(collection.target);
+    let parent = Parent { table, id, collection };
+    if segment.inside.is_some() {
+        let key = write::Key::of(context, target, segment.key(&options.aliases)?)?;
+        if let [reference] = rest
+            && reference.name == "$ref"
+            && *request.method() == Method::DELETE
+        {
+            return write::unlink(request, parent, key.existing(context, target)?);
+        }
+        return row(request, target, key, rest);
+    }
+    match (rest, request.method().as_str()) {
+        ([], "GET") => {
+            context.demand_row(crate::dataverse::security::Access::Read, table, id)?;
+            read::must_exist(context, table, id)?;
+            read::many(context, target, Some(parent), options, &request.address)
+        }
+        ([], "POST") => write::create(request, target, Some(parent)),
+        ([], "PUT") => write::replace_parties(request, parent),
+        ([count], "GET") if count.name == "$count" => read::count(context, target, Some(parent), options),
+        ([reference], "POST" | "PUT") if reference.name == "$ref" => write::link(request, parent),
+        ([reference], "DELETE") if reference.name == "$ref" => write::unlink_named(request, parent),
+        ([reference], "GET") if reference.name == "$ref" => read::references(request.context, target, parent, options),
+        ([], _) => Err(Fault::method_not_allowed()),
+        ([other, ..], _) => Err(Fault::no_segment(&other.name)),
+    }
+}

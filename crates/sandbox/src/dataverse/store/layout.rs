@@ -1,0 +1,116 @@
+//! The database's own tables, made from the schema. A column that the schema gained since the file
+//! was made is added; nothing is ever dropped.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use rusqlite::Connection;
+
+use crate::dataverse::schema::{Column, Kind, Schema, Table};
+use crate::dataverse::store::text::COLLATION;
+
+/// Rows that were deleted, for change tracking.
+pub(crate) const DELETED: &str = "_deleted";
+
+const OWN: &str = "
+CREATE TABLE IF NOT EXISTS _counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO _counter (name, value) VALUES ('version', 1000000);
+CREATE TABLE IF NOT EXISTS _note (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS _deleted (
+    tbl TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (tbl, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS _deleted_version ON _deleted (tbl, version);
+";
+
+/// An identifier in SQL. Names come from the schema, whose names hold letters, digits and `_`.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Where the target's table of a lookup with several targets is kept.
+pub(crate) fn type_column(column: &str) -> String {
+    format!("{column}#type")
+}
+
+pub(super) fn build(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let built = connection
+        .execute_batch(OWN)
+        .and_then(|()| schema.tables.iter().try_for_each(|table| build_table(connection, table)));
+    connection.execute_batch(if built.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    built
+}
+
+fn build_table(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let name = quoted(&table.name);
+    let known = columns_of(connection, &table.name)?;
+    if known.is_empty() {
+        let columns: Vec<String> = table.columns.iter().flat_map(definitions).collect();
+        connection.execute_batch(&format!("CREATE TABLE {name} ({}) STRICT", columns.join(", ")))?;
+    } else {
+        for column in &table.columns {
+            let missing = definitions(column).into_iter().filter(|definition| {
+                let own = definition.split('"').nth(1).unwrap_or_default();
+                !known.contains(own)
+            });
+            for definition in missing {
+                connection.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {definition}"))?;
+            }
+        }
+    }
+    connection.execute_batch(&indexes(table))
+}
+
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let names = statement.query_map([table], |row| row.get(0))?;
+    names.collect()
+}
+
+/// How a column is kept: none for parties (rows of their own) and images.
+fn definitions(column: &Column) -> Vec<String> {
+    let name = quoted(&column.name);
+    let kept = match &column.kind {
+        Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName => format!("TEXT COLLATE {COLLATION}"),
+        Kind::Choices { .. } | Kind::Guid | Kind::Lookup { .. } => "TEXT".to_owned(),
+        Kind::Key => "TEXT PRIMARY KEY NOT NULL".to_owned(),
+        Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. } => "REAL".to_owned(),
+        Kind::Parties { .. } | Kind::Image => return Vec::new(),
+        _ => "INTEGER".to_owned(),
+    };
+    let mut all = vec![format!("{name} {kept}")];
+    if column.has_several_targets() {
+        all.push(format!("{} TEXT", quoted(&type_column(&column.name))));
+    }
+    all
+}
+
+/// An index holds the key as well: pages are cut by it, and rows that are alike are ordered by it.
+fn indexes(table: &Table) -> String {
+    let (name, key) = (quoted(&table.name), quoted(&table.key));
+    let mut text = String::new();
+    for column in table.columns.iter().filter(|column| column.indexed || column.kind == Kind::Version) {
+        let index = quoted(&format!("{}.{}", table.name, column.name));
+        let _ = write!(text, "CREATE INDEX IF NOT EXISTS {index} ON {name} ({}, {key});", quoted(&column.name));
+    }
+    for own in &table.keys {
+        let index = quoted(&format!("{}#{}", table.name, own.name));
+        let columns: Vec<String> = own.columns.iter().map(|column| quoted(column)).collect();
+        let some: Vec<String> = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect();
+        let _ = write!(
+            text,
+            "CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {name} ({}) WHERE {};",
+            columns.join(", "),
+            some.join(" AND ")
+        );
+    }
+    text
+}
+
+impl Column {
+    /// Whether the table of the row that it points at has to be kept beside the row's id.
+    pub(crate) fn has_several_targets(&self) -> bool {
+        matches!(&self.kind, Kind::Lookup { targets, .. } if targets.len() > 1)
+    }
+}

@@ -1,0 +1,216 @@
+//! How Dataverse compares text: without regard to case and to spaces at the end, but with regard to
+//! accents, as SQL Server's usual collation does; and its wildcards.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::{Connection, Result};
+
+/// Name of the collation of every text column.
+pub(crate) const COLLATION: &str = "CRM";
+/// Name of the function behind `contains`, `startswith`, `endswith` and FetchXML's `like`.
+pub(crate) const LIKE: &str = "crm_like";
+
+pub(super) fn install(connection: &Connection) -> Result<()> {
+    connection.create_collation(COLLATION, compare)?;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function(LIKE, 2, flags, like_function)
+}
+
+fn like_function(context: &Context<'_>) -> Result<Option<bool>> {
+    type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
+    // The pattern is the same for every row of a statement: it is read once.
+    let pattern: Arc<Pattern> = context.get_or_create_aux(1, |value| {
+        Ok::<_, Failure>(Pattern::parse(value.as_str()?))
+    })?;
+    let text = match context.get_raw(0) {
+        rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text),
+        rusqlite::types::ValueRef::Integer(whole) => whole.to_string().into(),
+        rusqlite::types::ValueRef::Real(real) => real.to_string().into(),
+        _ => return Ok(None),
+    };
+    Ok(Some(pattern.fits(&text)))
+}
+
+fn fold(character: char) -> char {
+    // One character for one: a text must not change its length while it is compared.
+    let mut lower = character.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(only), None) => only,
+        _ => character,
+    }
+}
+
+/// The collation. Also used wherever a text is compared outside of SQLite.
+pub(crate) fn compare(left: &str, right: &str) -> Ordering {
+    let (left, right) = (left.trim_end_matches(' '), right.trim_end_matches(' '));
+    if left.is_ascii() && right.is_ascii() {
+        let left = left.bytes().map(|byte| byte.to_ascii_lowercase());
+        return left.cmp(right.bytes().map(|byte| byte.to_ascii_lowercase()));
+    }
+    left.chars().map(fold).cmp(right.chars().map(fold))
+}
+
+/// A pattern: `%` any run, `_` any character, `[a-c]` one of them, `[^a-c]` none of them.
+#[derive(Debug)]
+pub(crate) struct Pattern(Vec<Piece>);
+
+#[derive(Debug, PartialEq)]
+enum Piece {
+    Run,
+    One,
+    Character(char),
+    Class { not: bool, ranges: Vec<(char, char)> },
+}
+
+impl Pattern {
+    pub(crate) fn parse(text: &str) -> Self {
+        let characters: Vec<char> = text.chars().map(fold).collect();
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        while let Some(&character) = characters.get(at) {
+            at += 1;
+            let piece = match character {
+                '%' if pieces.last() == Some(&Piece::Run) => continue,
+                '%' => Piece::Run,
+                '_' => Piece::One,
+                '[' => match class(characters.get(at..).unwrap_or_default()) {
+                    Some((piece, length)) => {
+                        at += length;
+                        piece
+                    }
+                    None => Piece::Character('['),
+                },
+                other => Piece::Character(other),
+            };
+            pieces.push(piece);
+        }
+        Self(pieces)
+    }
+
+    /// Whether the whole text fits: greedy with one way back, which is enough for `%`.
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().map(fold).collect();
+        let pieces = &self.0;
+        let (mut at, mut piece) = (0, 0);
+        let mut back: Option<(usize, usize)> = None;
+        while let Some(&character) = text.get(at) {
+            let fits = match pieces.get(piece) {
+                Some(Piece::Run) => {
+                    piece += 1;
+                    back = Some((piece, at));
+                    continue;
+                }
+                Some(other) => other.takes(character),
+                None => false,
+            };
+            match (fits, back) {
+                (true, _) => {
+                    at += 1;
+                    piece += 1;
+                }
+                (false, Some((after, from))) => {
+                    back = Some((after, from + 1));
+                    piece = after;
+                    at = from + 1;
+                }
+                (false, None) => return false,
+            }
+        }
+        pieces.get(piece..).unwrap_or_default().iter().all(|piece| *piece == Piece::Run)
+    }
+}
+
+impl Piece {
+    fn takes(&self, character: char) -> bool {
+        match self {
+            Self::Run | Self::One => true,
+            Self::Character(wanted) => *wanted == character,
+            Self::Class { not, ranges } => {
+                let inside = ranges.iter().any(|(from, to)| (*from..=*to).contains(&character));
+                inside != *not
+            }
+        }
+    }
+}
+
+/// What stands between brackets, and how many characters it took.
+fn class(rest: &[char]) -> Option<(Piece, usize)> {
+    let (not, begin) = (rest.first() == Some(&'^'), usize::from(rest.first() == Some(&'^')));
+    // A closing bracket right at the start stands for itself.
+    let end = rest.iter().skip(begin + 1).position(|c| *c == ']')? + begin + 1;
+    let inside = rest.get(begin..end)?;
+    let mut ranges = Vec::new();
+    let mut left = inside;
+    while let [first, tail @ ..] = left {
+        match tail {
+            ['-', last, tail @ ..] => {
+                ranges.push((*first, *last));
+                left = tail;
+            }
+            _ => {
+                ranges.push((*first, *first));
+                left = tail;
+            }
+        }
+    }
+    Some((Piece::Class { not, ranges }, end + 1))
+}
+
+/// A text as part of a pattern that fits only itself.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '%' | '_' | '[' => {
+                pattern.push('[');
+                pattern.push(character);
+                pattern.push(']');
+            }
+            other => pattern.push(other),
+        }
+    }
+    pattern
+}
+
+/// What every text begins with that fits a pattern, as far as that can be told.
+pub(crate) fn prefix(pattern: &str) -> &str {
+    let end = pattern.find(['%', '_', '[']).unwrap_or(pattern.len());
+    pattern.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(pattern: &str, text: &str) -> bool {
+        Pattern::parse(pattern).fits(text)
+    }
+
+    #[test]
+    fn case_and_spaces_at_the_end_do_not_count_and_accents_do() {
+        assert_eq!(compare("Ångström ", "åNGSTRÖM"), Ordering::Equal);
+        assert_eq!(compare("Zoe", "Zoë"), Ordering::Less);
+        assert_eq!(compare("a", " a"), Ordering::Greater);
+    }
+
+    #[test]
+    fn wildcards_are_those_of_sql_server() {
+        assert!(fits("%555%01", "+1 (555) 01") && !fits("%555%02", "+1 (555) 01"));
+        assert!(fits("b[ai]t", "BIT") && !fits("b[^ai]t", "bit") && fits("b[^ai]t", "but"));
+        assert!(fits("[a-c]_", "bx") && !fits("[a-c]_", "dx"));
+        assert!(fits("100[%]", "100%") && !fits("100[%]", "1000"));
+        assert!(fits("a[", "a[") && fits("[]]", "]"));
+        assert!(fits("%%", "") && !fits("", "x") && fits("%a%b%", "xxaxxbxx"));
+    }
+
+    #[test]
+    fn an_escaped_text_fits_only_itself() {
+        for text in ["50%_[x]", "plain", "[^]"] {
+            assert!(fits(&escaped(text), text), "{text}");
+        }
+        assert!(!fits(&escaped("5_"), "5x"));
+        assert_eq!(prefix("Smi%th"), "Smi");
+    }
+}

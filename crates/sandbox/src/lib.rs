@@ -5,6 +5,10 @@
 //! misunderstanding of the wire. What is deliberately absent: anything that only our own client
 //! would need.
 
+// Tests inside and outside of the crate start it with the same helper.
+#[cfg(test)]
+extern crate self as tieline_sandbox;
+
 mod clock;
 mod control;
 mod dataverse;
@@ -142,6 +146,8 @@ pub struct Sandbox {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
     _temporary: Option<tempfile::TempDir>,
+    #[cfg(test)]
+    world: Arc<World>,
 }
 
 impl Sandbox {
@@ -195,7 +201,7 @@ impl Sandbox {
         }
 
         let stop = CancellationToken::new();
-        let router = serve::router(world);
+        let router = serve::router(Arc::clone(&world));
         let serving = serve::serve(
             router,
             listener,
@@ -211,6 +217,8 @@ impl Sandbox {
             stop,
             task: Some(task),
             _temporary: certificates.temporary,
+            #[cfg(test)]
+            world,
         })
     }
 

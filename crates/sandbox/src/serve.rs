@@ -46,7 +46,17 @@ pub(crate) fn router(world: Shared) -> Router {
 
 fn microsoft() -> Router<Shared> {
     Router::new()
+        .merge(entra_pages())
+        .merge(entra_endpoints())
+        .route("/api/data/{*rest}", any(dataverse::serve))
+        .fallback(entra::not_found)
+}
+
+/// What people see of Entra.
+fn entra_pages() -> Router<Shared> {
+    Router::new()
         .route("/", get(entra::home))
+        .route("/error", get(entra::code_page))
         .route(
             "/{tenant}/oauth2/authorize",
             get(entra::authorize_v1).post(entra::authorize_v1),
@@ -55,14 +65,40 @@ fn microsoft() -> Router<Shared> {
             "/{tenant}/oauth2/v2.0/authorize",
             get(entra::authorize_v2).post(entra::authorize_v2),
         )
-        .route("/{tenant}/oauth2/token", any(entra::token_v1))
-        .route("/{tenant}/oauth2/v2.0/token", any(entra::token_v2))
         .route("/{tenant}/adminconsent", get(entra::admin_consent_v1))
         .route("/{tenant}/v2.0/adminconsent", get(entra::admin_consent_v2))
         .route("/{tenant}/login", post(entra::sign_in))
+        .route("/{tenant}/approve", post(entra::approve))
+        .route("/{tenant}/password", post(entra::new_password))
         .route("/{tenant}/consent", post(entra::consent))
-        .route("/{tenant}/oauth2/logout", get(entra::sign_out))
-        .route("/{tenant}/oauth2/v2.0/logout", get(entra::sign_out))
+        .route(
+            "/devicelogin",
+            get(entra::device_page).post(entra::device_entered),
+        )
+        .route(
+            "/{tenant}/oauth2/deviceauth",
+            get(entra::device_page).post(entra::device_entered),
+        )
+        .route(
+            "/{tenant}/oauth2/logout",
+            get(entra::sign_out).post(entra::sign_out),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/logout",
+            get(entra::sign_out).post(entra::sign_out),
+        )
+}
+
+/// What clients ask of Entra.
+fn entra_endpoints() -> Router<Shared> {
+    Router::new()
+        .route("/{tenant}/oauth2/token", any(entra::token_v1))
+        .route("/{tenant}/oauth2/v2.0/token", any(entra::token_v2))
+        .route("/{tenant}/oauth2/devicecode", post(entra::device_code_v1))
+        .route(
+            "/{tenant}/oauth2/v2.0/devicecode",
+            post(entra::device_code_v2),
+        )
         .route(
             "/{tenant}/.well-known/openid-configuration",
             get(entra::metadata_v1),
@@ -72,10 +108,17 @@ fn microsoft() -> Router<Shared> {
             get(entra::metadata_v2),
         )
         .route("/{tenant}/discovery/keys", get(entra::keys))
-        .route("/{tenant}/discovery/v2.0/keys", get(entra::keys))
+        .route("/{tenant}/discovery/v2.0/keys", get(entra::keys_v2))
         .route("/common/discovery/instance", get(entra::instance))
-        .route("/api/data/{*rest}", any(dataverse::serve))
-        .fallback(entra::not_found)
+        .route("/{tenant}/userrealm/{login}", get(entra::user_realm))
+        .route(
+            "/{tenant}/openid/userinfo",
+            get(entra::user_info).post(entra::user_info),
+        )
+        .route(
+            "/oidc/userinfo",
+            get(entra::user_info).post(entra::user_info),
+        )
 }
 
 pub(crate) async fn serve(

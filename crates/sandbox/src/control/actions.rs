@@ -115,6 +115,7 @@ impl Narrow {
             most: usize::try_from(fields.whole("limit", 1..=10_000)?.unwrap_or(500)).unwrap_or(500),
             side: fields.choice("side", &sides)?.flatten().map(str::to_owned),
             whose: entra::Whose {
+                tenant: fields.text("tenant")?,
                 application: fields.id("application")?,
                 user: fields.text("user")?,
             },

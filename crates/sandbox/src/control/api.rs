@@ -54,16 +54,16 @@ pub(super) async fn unknown(uri: Uri) -> Trouble {
 
 // === what there is ===
 
-pub(super) async fn tenants(State(world): State<Shared>) -> Json<Value> {
-    Json(json!({"value": entra::tenants(&world)}))
+pub(super) async fn tenants(State(world): State<Shared>) -> Answer {
+    Ok(Json(json!({"value": entra::tenants(&world)?})))
 }
 
-pub(super) async fn applications(State(world): State<Shared>) -> Json<Value> {
-    Json(json!({"value": entra::applications(&world)}))
+pub(super) async fn applications(State(world): State<Shared>) -> Answer {
+    Ok(Json(json!({"value": entra::applications(&world)?})))
 }
 
-pub(super) async fn users(State(world): State<Shared>) -> Json<Value> {
-    Json(json!({"value": entra::users(&world)}))
+pub(super) async fn users(State(world): State<Shared>) -> Answer {
+    Ok(Json(json!({"value": entra::users(&world)?})))
 }
 
 pub(super) async fn tokens(State(world): State<Shared>, uri: Uri) -> Answer {
@@ -74,7 +74,12 @@ pub(super) async fn tokens(State(world): State<Shared>, uri: Uri) -> Answer {
 pub(super) async fn organizations(State(world): State<Shared>) -> Answer {
     // Counting rows waits for whoever writes them.
     let counted = tokio::task::spawn_blocking(move || rows::organizations(&world)).await;
-    let broken = |_| Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, "the rows were not counted");
+    let broken = |_| {
+        Trouble::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the rows were not counted",
+        )
+    };
     Ok(Json(json!({"value": counted.map_err(broken)??})))
 }
 

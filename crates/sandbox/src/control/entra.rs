@@ -1,85 +1,118 @@
 //! What the control page and API know of Entra ID, and can do to it: the only file here that
 //! reaches into the directory.
 
+use std::fmt;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::World;
+use crate::control::trouble::Trouble;
+use crate::entra::{
+    self, ApplicationChange, By, Control, ControlError, NewPassword, SecretFate, Selector,
+    TenantChange, UserChange,
+};
 use crate::fields::{Fields, Problem, Read};
+use crate::seed::{ConditionalAccess, Mfa};
 
 /// Something that an administrator, an attacker or time does to a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Switch {
-    /// Each use of a refresh token ends the one that was used.
-    RotateStrictly {
+#[derive(Clone)]
+pub(crate) struct Switch {
+    action: &'static str,
+    whom: Selector,
+    change: Change,
+}
+
+#[derive(Clone)]
+enum Change {
+    Users(UserChange),
+    Applications(ApplicationChange),
+    Tenants(TenantChange),
+    RevokeSessions,
+    ExpireRefreshTokens,
+    WithdrawConsent,
+    EndSecrets {
         application: Uuid,
-        position: Position,
+        /// Its Secret ID, or how it begins; without it all of them are meant.
+        secret: Option<String>,
+        fate: SecretFate,
     },
-    /// Client secrets are over from now on: the one that begins so, or all.
-    ExpireSecret {
+    AddSecret {
         application: Uuid,
-        hint: Option<String>,
-    },
-    ExpireRefreshTokens(Whose),
-    RevokeSessions {
-        user: String,
-    },
-    RequireMfa {
-        user: String,
-        position: Position,
-    },
-    DisableUser {
-        user: String,
-        position: Position,
-    },
-    ChangePassword {
-        user: String,
-        password: String,
-    },
-    DisableApplication {
-        application: Uuid,
-        position: Position,
-    },
-    WithdrawConsent(Whose),
-    BlockApplication {
-        application: Uuid,
-        position: Position,
+        value: String,
+        ends: Option<DateTime<Utc>>,
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Position {
-    On,
-    Off,
+impl fmt::Debug for Switch {
+    /// Passwords and secrets can be among what is changed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Switch({})", self.action)
+    }
 }
 
-/// Of an application, of a user, or of both.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Whose {
-    pub(crate) application: Option<Uuid>,
-    pub(crate) user: Option<String>,
-}
-
-/// Names of the switches, and what each needs, for whoever writes one.
-pub(crate) const ACTIONS: [(&str, &str); 10] = [
-    ("rotate-strictly", "application, on"),
+/// Names of the actions, and what each takes besides `tenant`, for whoever writes one.
+pub(crate) const ACTIONS: [(&str, &str); 20] = [
     (
         "expire-secret",
-        "application, secret (how it begins; without it all)",
+        "application; secret (Secret ID, or how it begins) unless all are meant",
     ),
+    ("remove-secret", "application; secret unless all are meant"),
+    ("add-secret", "application, value; ends"),
+    ("rotate-strictly", "application unless all are meant; on"),
     (
         "expire-refresh-tokens",
-        "application, user, or neither for all",
+        "application, user, both, or neither for all",
     ),
-    ("revoke-sessions", "user"),
-    ("require-mfa", "user, on"),
-    ("disable-user", "user, on"),
-    ("change-password", "user, password"),
-    ("disable-application", "application, on"),
-    ("withdraw-consent", "application, user, or neither for all"),
     (
-        "block-application",
-        "application, on (as Conditional Access does)",
+        "revoke-sessions",
+        "user unless everybody is meant; application for its tokens alone",
+    ),
+    (
+        "withdraw-consent",
+        "application, user (* for what was consented for all), or neither",
+    ),
+    ("require-mfa", "user unless everybody is meant; on"),
+    ("disable-user", "user; on"),
+    ("lock-user", "user; on"),
+    ("delete-user", "user; on"),
+    (
+        "change-password",
+        "user, password; by: user, admin or admin-center",
+    ),
+    ("must-change-password", "user; on"),
+    ("disable-application", "application; on"),
+    ("require-assignment", "application; on"),
+    ("multi-tenant", "application; on"),
+    ("public-client", "application; on"),
+    (
+        "token-lifetime",
+        "seconds; application unless all are meant",
+    ),
+    (
+        "conditional-access",
+        "demand: off, block, require-mfa, require-compliant-device or require-joined-device; application, or else the whole tenant",
+    ),
+    (
+        "user-consent",
+        "on: whether users may consent for themselves",
+    ),
+];
+
+const DEMANDS: [(&str, ConditionalAccess); 5] = [
+    ("off", ConditionalAccess::Off),
+    ("block", ConditionalAccess::Block),
+    ("require-mfa", ConditionalAccess::RequireMfa),
+    (
+        "require-compliant-device",
+        ConditionalAccess::RequireCompliantDevice,
+    ),
+    (
+        "require-joined-device",
+        ConditionalAccess::RequireJoinedDevice,
     ),
 ];
 
@@ -91,140 +124,303 @@ impl Switch {
             let words = ACTIONS.map(|(name, _)| name).join(", ");
             return Err(fields.problem("action", format!("is missing; it is one of {words}")));
         };
-        let switch = Self::read_action(action, &mut fields)?;
+        let whom = Selector {
+            tenant: fields.text("tenant")?,
+            application: None,
+            user: None,
+        };
+        let mut reader = Reader { fields, whom };
+        let change = reader.change(action)?;
+        let Reader { fields, whom } = reader;
         fields.finish()?;
-        Ok(switch)
-    }
-
-    fn read_action(action: &str, fields: &mut Fields<'_>) -> Read<Self> {
-        Ok(match action {
-            "rotate-strictly" => Self::RotateStrictly {
-                application: application(fields)?,
-                position: position(fields)?,
-            },
-            "expire-secret" => Self::ExpireSecret {
-                application: application(fields)?,
-                hint: fields.text("secret")?,
-            },
-            "revoke-sessions" => Self::RevokeSessions {
-                user: user(fields)?,
-            },
-            "require-mfa" => Self::RequireMfa {
-                user: user(fields)?,
-                position: position(fields)?,
-            },
-            "disable-user" => Self::DisableUser {
-                user: user(fields)?,
-                position: position(fields)?,
-            },
-            "change-password" => Self::ChangePassword {
-                user: user(fields)?,
-                password: fields
-                    .text("password")?
-                    .ok_or_else(|| fields.problem("password", "is missing: the new one"))?,
-            },
-            "disable-application" => Self::DisableApplication {
-                application: application(fields)?,
-                position: position(fields)?,
-            },
-            "block-application" => Self::BlockApplication {
-                application: application(fields)?,
-                position: position(fields)?,
-            },
-            "withdraw-consent" => Self::WithdrawConsent(whose(fields)?),
-            _ => Self::ExpireRefreshTokens(whose(fields)?),
+        Ok(Self {
+            action,
+            whom,
+            change,
         })
     }
 }
 
-fn application(fields: &mut Fields<'_>) -> Read<Uuid> {
-    let missing = fields.problem(
-        "application",
-        "is missing: the client ID of the application",
-    );
-    fields.id("application")?.ok_or(missing)
+/// An action while it is read: whom it is for, and the fields that are left.
+struct Reader<'a> {
+    fields: Fields<'a>,
+    whom: Selector,
 }
 
-fn user(fields: &mut Fields<'_>) -> Read<String> {
-    let missing = fields.problem("user", "is missing: the user principal name");
-    fields.text("user")?.ok_or(missing)
-}
+impl Reader<'_> {
+    fn change(&mut self, action: &str) -> Read<Change> {
+        match action {
+            "expire-refresh-tokens" | "revoke-sessions" | "withdraw-consent" => {
+                self.whom.application = self.fields.id("application")?;
+                self.whom.user = self.fields.text("user")?;
+                Ok(match action {
+                    "revoke-sessions" => Change::RevokeSessions,
+                    "withdraw-consent" => Change::WithdrawConsent,
+                    _ => Change::ExpireRefreshTokens,
+                })
+            }
+            "expire-secret" | "remove-secret" => Ok(Change::EndSecrets {
+                application: self.application()?,
+                secret: self.fields.text("secret")?,
+                fate: match action {
+                    "remove-secret" => SecretFate::Remove,
+                    _ => SecretFate::Expire,
+                },
+            }),
+            "add-secret" => Ok(Change::AddSecret {
+                application: self.application()?,
+                value: self.required("value", "the secret itself")?,
+                ends: self.fields.moment("ends")?,
+            }),
+            "user-consent" => Ok(Change::Tenants(TenantChange {
+                user_consent: Some(self.on()?),
+                ..TenantChange::default()
+            })),
+            "conditional-access" => self.conditional_access(),
+            "require-mfa"
+            | "disable-user"
+            | "lock-user"
+            | "delete-user"
+            | "change-password"
+            | "must-change-password" => self.of_user(action).map(Change::Users),
+            _ => self.of_application(action).map(Change::Applications),
+        }
+    }
 
-fn position(fields: &mut Fields<'_>) -> Read<Position> {
-    Ok(match fields.flag("on")? {
-        Some(false) => Position::Off,
-        Some(true) | None => Position::On,
-    })
-}
+    fn of_user(&mut self, action: &str) -> Read<UserChange> {
+        let mut change = UserChange::default();
+        if action == "require-mfa" {
+            self.whom.user = self.fields.text("user")?;
+            let mfa = if self.on()? {
+                Mfa::Required
+            } else {
+                Mfa::Registered
+            };
+            change.mfa = Some(mfa);
+            return Ok(change);
+        }
+        self.whom.user = Some(self.required("user", "the user principal name")?);
+        match action {
+            "disable-user" => change.disabled = Some(self.on()?),
+            "lock-user" => change.locked = Some(self.on()?),
+            "delete-user" => change.deleted = Some(self.on()?),
+            "must-change-password" => change.must_change_password = Some(self.on()?),
+            _ => {
+                let all = [
+                    ("user", By::User),
+                    ("admin", By::Admin),
+                    ("admin-center", By::AdminCenter),
+                ];
+                change.password = Some(NewPassword {
+                    value: self.required("password", "the new one")?,
+                    by: self.fields.choice("by", &all)?.unwrap_or(By::User),
+                });
+            }
+        }
+        Ok(change)
+    }
 
-fn whose(fields: &mut Fields<'_>) -> Read<Whose> {
-    Ok(Whose {
-        application: fields.id("application")?,
-        user: fields.text("user")?,
-    })
-}
+    fn of_application(&mut self, action: &str) -> Read<ApplicationChange> {
+        let mut change = ApplicationChange::default();
+        if matches!(action, "rotate-strictly" | "token-lifetime") {
+            self.whom.application = self.fields.id("application")?;
+        } else {
+            self.whom.application = Some(self.application()?);
+        }
+        match action {
+            "rotate-strictly" => change.strict_rotation = Some(self.on()?),
+            "disable-application" => change.disabled = Some(self.on()?),
+            "require-assignment" => change.assignment_required = Some(self.on()?),
+            "multi-tenant" => change.multi_tenant = Some(self.on()?),
+            "public-client" => change.public = Some(self.on()?),
+            _ => {
+                let missing = self
+                    .fields
+                    .problem("seconds", "is missing: how long tokens live");
+                let seconds = self.fields.whole("seconds", 1..=100_799)?.ok_or(missing)?;
+                change.access_token_seconds = u32::try_from(seconds).ok();
+            }
+        }
+        Ok(change)
+    }
 
-// === what there is ===
-
-pub(crate) fn tenants(world: &World) -> Value {
-    let tenants = world.directory.tenants().iter().map(|tenant| {
-        json!({
-            "id": tenant.id, "domain": tenant.domain, "name": tenant.name,
-            "user_consent": tenant.user_consent,
-            "users": tenant.users.len(), "applications": tenant.applications.len(),
-            "organizations": tenant.organizations.iter().map(|own| &own.unique_name).collect::<Vec<_>>(),
+    fn conditional_access(&mut self) -> Read<Change> {
+        self.whom.application = self.fields.id("application")?;
+        let words = DEMANDS.map(|(word, _)| word).join(", ");
+        let missing = format!("is missing; it is one of {words}");
+        let missing = self.fields.problem("demand", missing);
+        let demand = self.fields.choice("demand", &DEMANDS)?.ok_or(missing)?;
+        Ok(match self.whom.application {
+            Some(_) => Change::Applications(ApplicationChange {
+                conditional_access: Some(demand),
+                ..ApplicationChange::default()
+            }),
+            None => Change::Tenants(TenantChange {
+                conditional_access: Some(demand),
+                ..TenantChange::default()
+            }),
         })
-    });
-    tenants.collect()
-}
+    }
 
-pub(crate) fn applications(world: &World) -> Value {
-    let all = world.directory.tenants().iter().flat_map(|tenant| {
-        tenant.applications.iter().map(move |application| {
-            let secrets = application.secrets.iter().map(
-                |secret| json!({"hint": hint(&secret.value), "expires_on": secret.expires_on}),
-            );
-            json!({
-                "client_id": application.client_id, "name": application.name,
-                "tenant": tenant.domain, "public": application.public,
-                "disabled": application.disabled, "redirect_uris": application.redirect_uris,
-                "secrets": secrets.collect::<Vec<_>>(),
-            })
-        })
-    });
-    all.collect()
-}
+    fn application(&mut self) -> Read<Uuid> {
+        let missing = self.fields.problem(
+            "application",
+            "is missing: the client ID of the application",
+        );
+        self.fields.id("application")?.ok_or(missing)
+    }
 
-/// The first three characters, as Entra shows them to tell secrets apart.
-fn hint(secret: &str) -> String {
-    secret.chars().take(3).collect()
-}
+    fn required(&mut self, name: &'static str, what: &str) -> Read<String> {
+        let missing = self.fields.problem(name, format!("is missing: {what}"));
+        self.fields.text(name)?.ok_or(missing)
+    }
 
-pub(crate) fn users(world: &World) -> Value {
-    let all = world.directory.tenants().iter().flat_map(|tenant| {
-        tenant.users.iter().map(move |user| {
-            json!({
-                "upn": user.upn, "name": user.name, "object_id": user.object_id(),
-                "tenant": tenant.domain, "admin": user.admin, "disabled": user.disabled,
-                "roles": user.roles,
-            })
-        })
-    });
-    all.collect()
-}
-
-/// Tokens that were issued: what they are for, never the tokens.
-pub(crate) fn tokens(_world: &World, _whose: &Whose) -> Read<Value> {
-    Ok(json!({"refresh": [], "access": []}))
+    /// A switch that is not said to be off is on.
+    fn on(&mut self) -> Read<bool> {
+        Ok(self.fields.flag("on")?.unwrap_or(true))
+    }
 }
 
 // === what can be done ===
 
-pub(crate) fn apply(_world: &World, switch: &Switch) -> Read<Value> {
-    Err(Problem::new(
-        "action",
-        format!("{switch:?} is not there yet"),
-    ))
+/// Does it, and says to how many.
+pub(crate) fn apply(world: &World, switch: &Switch) -> Read<Value> {
+    let control = Control::of(world);
+    let whom = &switch.whom;
+    let done = match &switch.change {
+        Change::Users(change) => control.change_users(whom, change),
+        Change::Applications(change) => control.change_applications(whom, change),
+        Change::Tenants(change) => control.change_tenants(whom, change),
+        Change::RevokeSessions => control.revoke_sessions(whom),
+        Change::ExpireRefreshTokens => control.expire_refresh_tokens(whom),
+        Change::WithdrawConsent => control.withdraw_consent(whom),
+        Change::EndSecrets {
+            application,
+            secret,
+            fate,
+        } => return end_secrets(&control, *application, secret.as_deref(), *fate),
+        Change::AddSecret {
+            application,
+            value,
+            ends,
+        } => {
+            let added = control.add_secret(*application, value, *ends);
+            let id = added.map_err(problem)?;
+            return Ok(json!({"action": switch.action, "secret": id}));
+        }
+    };
+    let count = done.map_err(problem)?;
+    Ok(json!({"action": switch.action, "changed": count}))
+}
+
+fn end_secrets(
+    control: &Control<'_>,
+    application: Uuid,
+    secret: Option<&str>,
+    fate: SecretFate,
+) -> Read<Value> {
+    let Some(named) = secret else {
+        let ended = control.end_secrets(application, None, fate);
+        return Ok(json!({"changed": ended.map_err(problem)?}));
+    };
+    let selector = Selector {
+        application: Some(application),
+        ..Selector::default()
+    };
+    let views = control.applications(&selector).map_err(problem)?;
+    let secrets = views.iter().flat_map(|view| &view.secrets);
+    let id = named.parse::<Uuid>().ok();
+    let meant = secrets.filter(|known| match id {
+        Some(id) => known.id == id,
+        // Only how it begins is shown anywhere, and only that is compared.
+        None => named.starts_with(&known.hint),
+    });
+    let ids: Vec<Uuid> = meant.map(|known| known.id).collect();
+    if ids.is_empty() {
+        let hints = views.iter().flat_map(|view| &view.secrets);
+        let hints: Vec<String> = hints.map(|known| format!("{}…", known.hint)).collect();
+        let detail = format!("is none of the application's: {}", hints.join(", "));
+        return Err(Problem::new("secret", detail));
+    }
+    let mut changed = 0;
+    for id in ids {
+        let ended = control.end_secrets(application, Some(id), fate);
+        changed += ended.map_err(problem)?;
+    }
+    Ok(json!({"changed": changed}))
+}
+
+fn problem(error: ControlError) -> Problem {
+    let field = match &error {
+        ControlError::NoTenant(_) => "tenant",
+        ControlError::NoApplication(_) => "application",
+        ControlError::NoUser(_) => "user",
+        ControlError::NoSecret { .. } => "secret",
+        ControlError::SecretTwice(_) => "value",
+        ControlError::Lifetime(_) => "seconds",
+        ControlError::Database(_) => "action",
+    };
+    Problem::new(field, error.to_string())
+}
+
+/// Undoes what switches did, where it can be undone: tokens that were ended stay so.
+pub(crate) fn reset(world: &World) -> Read<()> {
+    Control::of(world).reset().map_err(problem)
+}
+
+// === what there is ===
+
+/// Whose tokens, or which application.
+pub(crate) use crate::entra::Selector as Whose;
+
+pub(crate) fn tenants(world: &World) -> Read<Value> {
+    shown(Control::of(world).tenants(&Selector::default()), |_| None)
+}
+
+pub(crate) fn applications(world: &World) -> Read<Value> {
+    let named = |view: &entra::ApplicationView| domain(world, view.tenant);
+    shown(Control::of(world).applications(&Selector::default()), named)
+}
+
+pub(crate) fn users(world: &World) -> Read<Value> {
+    let named = |view: &entra::UserView| domain(world, view.tenant);
+    shown(Control::of(world).users(&Selector::default()), named)
+}
+
+fn domain(world: &World, tenant: Uuid) -> Option<String> {
+    let tenant = world.directory.tenant_of(tenant)?;
+    Some(tenant.domain.clone())
+}
+
+/// Views as JSON, with the domain of their tenant beside its identifier.
+fn shown<T: Serialize>(
+    views: Result<Vec<T>, ControlError>,
+    domain: impl Fn(&T) -> Option<String>,
+) -> Read<Value> {
+    let views = views.map_err(problem)?;
+    let values = views.iter().map(|view| {
+        let mut value = serde_json::to_value(view).unwrap_or_default();
+        if let (Some(domain), Some(members)) = (domain(view), value.as_object_mut()) {
+            members.insert("tenant_domain".to_owned(), domain.into());
+        }
+        value
+    });
+    Ok(values.collect())
+}
+
+/// Tokens that were issued: what they are for, never the tokens.
+pub(crate) fn tokens(world: &World, whose: &Whose) -> Result<Value, Trouble> {
+    let control = Control::of(world);
+    let refresh = control.refresh_tokens(whose).map_err(problem)?;
+    let access = control.access_tokens(whose).map_err(problem)?;
+    let value = |tokens| serde_json::to_value(tokens);
+    match (value(refresh), value(access)) {
+        (Ok(refresh), Ok(access)) => Ok(json!({"refresh": refresh, "access": access})),
+        _ => {
+            let detail = "the tokens cannot be shown";
+            Err(Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        }
+    }
 }
 
 /// Who stands behind a grant at the token endpoint, as far as the sandbox knows.
@@ -232,14 +428,47 @@ pub(crate) fn user_of_grant(
     world: &World,
     parameter: &dyn Fn(&str) -> Option<String>,
 ) -> Option<String> {
-    let token = parameter("refresh_token")?;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
-    let kept = world.state.refresh_token(digest.as_ref()).ok()??;
-    let body: Value = serde_json::from_str(&kept.body).ok()?;
-    Some(body.get("upn")?.as_str()?.to_owned())
+    if let Some(token) = parameter("refresh_token") {
+        return entra::holder_of_refresh_token(world, &token);
+    }
+    entra::holder_of_code(world, &parameter("code")?)
 }
 
-/// Undoes what switches did, where it can be undone.
-pub(crate) fn reset(_world: &World) -> Read<()> {
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_can_be_read() {
+        let id = "3b8f4c1d-7c0a-4c62-8f0e-52a6b9d1e7f4";
+        for (action, _) in ACTIONS {
+            // What an action does not take is named, and left out then.
+            let mut value = json!({
+                "action": action, "application": id, "user": "megan@contoso.example",
+                "password": "x", "value": "y", "seconds": 60, "demand": "block",
+            });
+            loop {
+                let problem = match Switch::read(&value, "") {
+                    Ok(switch) => break assert_eq!(switch.action, action),
+                    Err(problem) => problem,
+                };
+                assert!(
+                    problem.detail.contains("unknown here"),
+                    "{action}: {problem}"
+                );
+                value
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(&problem.field)
+                    .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_does_not_print_what_it_holds() {
+        let value = json!({"action": "change-password", "user": "a@b", "password": "hush"});
+        let switch = Switch::read(&value, "").unwrap();
+        assert!(!format!("{switch:?}").contains("hush"));
+    }
 }

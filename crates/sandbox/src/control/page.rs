@@ -77,9 +77,9 @@ impl ControlPage {
             faults: world.faults.list(now).iter().map(FaultRow::of).collect(),
             rules: world.limits.rules().shown(),
             usage: world.limits.usage(),
-            tenants: list(entra::tenants(world)),
-            applications: list(entra::applications(world)),
-            users: list(entra::users(world)),
+            tenants: entra::tenants(world).map(list).unwrap_or_default(),
+            applications: entra::applications(world).map(list).unwrap_or_default(),
+            users: entra::users(world).map(list).unwrap_or_default(),
             refresh_tokens: list(tokens["refresh"].clone()),
             access_tokens: list(tokens["access"].clone()),
             organizations: rows::organizations(world).map(list).unwrap_or_default(),
@@ -200,10 +200,7 @@ impl FaultRow {
     }
 }
 
-pub(super) async fn show(
-    State(world): State<Shared>,
-    uri: Uri,
-) -> Result<Response, Trouble> {
+pub(super) async fn show(State(world): State<Shared>, uri: Uri) -> Result<Response, Trouble> {
     let mut page = ControlPage::look(&world).await?;
     let said = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .find(|(name, _)| name == "done")

@@ -30,7 +30,7 @@ use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
 use crate::dataverse::service::{Operation, Service};
-use crate::entra::Caller;
+use crate::entra::{self, Caller, Verdict};
 use crate::faults::Pause;
 use crate::serve::Shared;
 
@@ -104,8 +104,9 @@ fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Resp
         return Err(refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text)));
     };
     match caller(world, organization, headers) {
-        Some(caller) => Ok(Arrival { organization: organization.id, caller, origin }),
-        None => Err(challenge(world, organization, &origin)),
+        Verdict::Good(caller) => Ok(Arrival { organization: organization.id, caller, origin }),
+        Verdict::Refused => Err(challenge(world, organization, &origin)),
+        Verdict::Challenged { claims } => Err(overtaken(world, &claims)),
     }
 }
 
@@ -159,18 +160,44 @@ fn version(path: &str) -> Outcome<(&str, &str)> {
 }
 
 /// Who calls, when the token is a good one for this organization.
-fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Option<Caller> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
+fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Verdict {
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let token = match value.and_then(|value| value.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => return Verdict::Refused,
+    };
+    match world.directory.verdict(token, world.clock.now()) {
+        Verdict::Good(caller) if !meant(world, organization, &caller) => Verdict::Refused,
+        verdict => verdict,
     }
-    let caller = world.directory.key.verify(token.trim(), world.clock.now())?;
-    let audience = url::Url::parse(&caller.audience).ok()?;
-    let host = audience.host_str()?;
-    let authority = audience.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-    let (_, meant) = world.directory.organization_at(&authority, &world.authority)?;
-    (meant.id == organization.id && caller.tenant == organization.tenant).then_some(caller)
+}
+
+/// Whether a token was issued for this organization.
+fn meant(world: &World, organization: &Organization, caller: &Caller) -> bool {
+    let audience = url::Url::parse(&caller.audience).ok();
+    let authority = audience.as_ref().and_then(|audience| {
+        let host = audience.host_str()?;
+        Some(
+            audience
+                .port()
+                .map_or(host.to_owned(), |port| format!("{host}:{port}")),
+        )
+    });
+    let found = authority.and_then(|authority| {
+        world
+            .directory
+            .organization_at(&authority, &world.authority)
+    });
+    found.is_some_and(|(_, meant)| meant.id == organization.id)
+        && caller.tenant == organization.tenant
+}
+
+/// What is said to a token that an event overtook, when its client understands it.
+fn overtaken(world: &World, claims: &str) -> Response {
+    let text = entra::challenge_header(&format!("https://{}", world.authority), claims);
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
 }
 
 /// What is said without a token: where to get one, and for what.

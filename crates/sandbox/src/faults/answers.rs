@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::limits::Excess;
-use crate::entra::{self, Refusal, Trace};
+use crate::entra::{self, Params, Refusal, Trace};
 use crate::faults::caller::Seen;
 use crate::faults::fault::{CutAfter, Shape, Side};
 use crate::faults::layer::Dropped;
@@ -37,7 +37,12 @@ impl Scene<'_> {
                 dataverse(excess.response(&rules, None))
             }
             // A tenant that is throttled is the nearest that Entra has to Dataverse's limits.
-            Side::Entra => self.refuse_entra(90_055, None, None),
+            Side::Entra => {
+                let mut response = self.refuse_entra(90_055, None, None);
+                // How long to wait is for the fault to say.
+                response.headers_mut().remove(header::RETRY_AFTER);
+                response
+            }
         };
         wait_hint(response.headers_mut(), retry_after);
         response
@@ -47,38 +52,27 @@ impl Scene<'_> {
     pub(super) fn refuse_entra(
         &self,
         code: u32,
-        suberror: Option<&str>,
+        suberror: Option<&'static str>,
         claims: Option<&str>,
     ) -> Response {
-        let (status, error, usual) = kind_of(code);
-        let text = "The sandbox was told to refuse this request.";
-        let refusal = Refusal {
-            status,
-            ..Refusal::new(error, code, text)
-        };
-        let trace = Trace::of(self.headers, self.world.clock.now());
+        let now = self.world.clock.now();
+        let trace = Trace::of(self.headers, &Params::default(), now);
+        let mut refusal = Refusal::of(code, &[]);
         if self.is_page() {
             return entra::error_page(&refusal, &trace);
         }
-        let response = trace.json(&refusal, &self.origin);
-        let suberror = suberror.or(usual);
         if suberror.is_none() && claims.is_none() {
-            return response;
+            return entra::fault_answer(code, self.headers, now, &self.origin);
         }
-        let (mut parts, _) = response.into_parts();
-        parts.headers.remove(header::CONTENT_LENGTH);
-        let body = json!({
-            "error": error, "error_description": trace.describe(&refusal),
-            "error_codes": [code], "timestamp": trace.timestamp(),
-            "trace_id": trace.trace_id, "correlation_id": trace.correlation_id,
-            "error_uri": format!("{}/error?code={code}", self.origin),
-            "suberror": suberror, "claims": claims,
-        });
-        let mut body = body;
-        if let Some(members) = body.as_object_mut() {
-            members.retain(|_, value| !value.is_null());
+        if suberror.is_some() {
+            refusal = refusal.with_suberror(suberror);
         }
-        Response::from_parts(parts, Body::from(body.to_string()))
+        if let Some(claims) = claims {
+            refusal = refusal.with_claims(claims.to_owned());
+        } else if refusal.needs_a_person() {
+            refusal = refusal.with_claims(entra::policy_claims(code));
+        }
+        trace.json(&refusal, &self.origin)
     }
 
     fn is_page(&self) -> bool {
@@ -122,36 +116,6 @@ impl Scene<'_> {
 fn wait_hint(headers: &mut HeaderMap, retry_after: Option<u64>) {
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-}
-
-/// Status, `error` and usual `suberror` that Entra gives a code with.
-fn kind_of(code: u32) -> (StatusCode, &'static str, Option<&'static str>) {
-    let bad = StatusCode::BAD_REQUEST;
-    match code {
-        7_000_215 | 7_000_222 | 7_000_218 | 700_025 | 700_027 => {
-            (StatusCode::UNAUTHORIZED, "invalid_client", None)
-        }
-        700_016 | 7_000_112 | 50_194 => (bad, "unauthorized_client", None),
-        90_002 | 900_144 | 90_014 | 90_023 | 9_002_313 | 50_011 => (bad, "invalid_request", None),
-        500_011 | 50_001 => (bad, "invalid_resource", None),
-        70_011 => (bad, "invalid_scope", None),
-        65_001 => (bad, "invalid_grant", Some("consent_required")),
-        50_074 | 50_076 | 50_078 | 50_079 => (bad, "interaction_required", Some("basic_action")),
-        53_000 | 53_001 | 53_003 => (bad, "interaction_required", Some("message_only")),
-        50_055 | 50_144 => (bad, "invalid_grant", Some("user_password_expired")),
-        65_004 | 90_094 | 90_095 => (bad, "access_denied", None),
-        90_055 => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "temporarily_unavailable",
-            None,
-        ),
-        90_033 => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "temporarily_unavailable",
-            None,
-        ),
-        _ => (bad, "invalid_grant", None),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Effect {
     },
     RefuseEntra {
         code: u32,
-        suberror: Option<String>,
+        suberror: Option<&'static str>,
         claims: Option<String>,
     },
     RefuseDataverse {
@@ -243,6 +243,23 @@ const KINDS: [(&str, Kind); 7] = [
     ("garbage", Kind::Garbage),
 ];
 
+/// Those that Microsoft's own clients know.
+const SUBERRORS: [(&str, &str); 10] = [
+    ("basic-action", "basic_action"),
+    ("additional-action", "additional_action"),
+    ("message-only", "message_only"),
+    ("consent-required", "consent_required"),
+    ("user-password-expired", "user_password_expired"),
+    ("bad-token", "bad_token"),
+    ("token-expired", "token_expired"),
+    ("protection-policy-required", "protection_policy_required"),
+    ("client-mismatch", "client_mismatch"),
+    (
+        "device-authentication-failed",
+        "device_authentication_failed",
+    ),
+];
+
 const MOMENTS: [(&str, Moment); 2] = [("before", Moment::Before), ("after", Moment::After)];
 
 impl Fault {
@@ -363,7 +380,7 @@ fn refusal(fields: &mut Fields<'_>) -> Read<Effect> {
             let code = code.ok_or_else(|| fields.problem("aadsts", detail))?;
             Ok(Effect::RefuseEntra {
                 code,
-                suberror: fields.text("suberror")?,
+                suberror: fields.choice("suberror", &SUBERRORS)?,
                 claims: fields.text("claims")?,
             })
         }

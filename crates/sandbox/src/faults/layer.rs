@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{Method, StatusCode};
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -148,7 +148,7 @@ fn without_answer(scene: &Scene<'_>, effect: &Effect) -> Option<Response> {
             code,
             suberror,
             claims,
-        } => scene.refuse_entra(*code, suberror.as_deref(), claims.as_deref()),
+        } => scene.refuse_entra(*code, *suberror, claims.as_deref()),
         Effect::RefuseDataverse {
             code,
             status,

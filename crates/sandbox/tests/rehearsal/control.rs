@@ -142,7 +142,7 @@ async fn mistakes_name_the_field_and_what_is_allowed() {
         ),
         (
             "entra",
-            json!({"action": "revoke-sessions"}),
+            json!({"action": "disable-user"}),
             "user",
             "is missing",
         ),

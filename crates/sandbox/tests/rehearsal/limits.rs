@@ -219,7 +219,12 @@ async fn a_cookie_keeps_a_client_at_one_web_server() {
     let cookie = first.headers()["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
     assert!(cookie.starts_with("ARRAffinity="), "{cookie}");
-    let kept = || stage.get(&token, "accounts?$top=1").header("cookie", &cookie).send();
+    let kept = || {
+        stage
+            .get(&token, "accounts?$top=1")
+            .header("cookie", &cookie)
+            .send()
+    };
     let second = kept().await.unwrap();
     assert!(!second.headers().contains_key("set-cookie"));
     assert_eq!(requests_left(second.headers()), 0.0);

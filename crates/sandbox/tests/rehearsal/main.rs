@@ -8,6 +8,7 @@
 
 mod clock;
 mod control;
+mod entra;
 mod faults;
 mod limits;
 mod page;

@@ -204,3 +204,15 @@ async fn the_throttled_afternoon_of_the_guide() {
     assert_eq!(played(&stage).await, 4);
     assert_eq!(stage.status(&token, "accounts?$top=1").await, 200);
 }
+
+#[tokio::test]
+async fn the_secret_of_the_guide_expires_at_noon() {
+    let stage = Stage::with(|options| options.scenario = Some(shipped("secret-expires"))).await;
+    stage.pass(3_599);
+    assert_eq!(stage.ask_token().await.unwrap().status(), 200);
+    stage.pass(1);
+    let refused: Value = stage.ask_token().await.unwrap().json().await.unwrap();
+    assert_eq!(refused["error_codes"], json!([7_000_222]));
+    let shown = stage.look("scenario").await;
+    assert_eq!(shown["scenario"]["steps"][1]["problems"], json!([]));
+}

@@ -100,17 +100,6 @@ async fn a_cut_answer_is_shorter_than_it_says() {
 async fn an_answer_without_a_body_is_cut_before_it_begins() {
     let stage = Stage::open().await;
     let token = stage.token().await;
-    let row = json!({"lastname": "Cut"});
-    let url = stage.url("/api/data/v9.2/contacts");
-    stage.arm(json!({"kind": "cut", "requests": 1})).await;
-    let sent = stage
-        .http
-        .post(url)
-        .bearer_auth(&token)
-        .json(&row)
-        .send()
-        .await;
-    assert!(sent.is_err(), "{sent:?}");
     stage.arm(json!({"kind": "cut", "requests": 1})).await;
     let head = stage.http.head(stage.url("/api/data/v9.2/contacts"));
     let sent = head.bearer_auth(&token).send().await;
@@ -150,7 +139,10 @@ async fn over_http2_the_stream_is_reset_and_the_connection_lives() {
     let rest = body.frame().await.expect("an end");
     assert!(rest.is_err(), "the stream ended politely");
 
-    let answer = sender.send_request(request("accounts?$top=1")).await.unwrap();
+    let answer = sender
+        .send_request(request("accounts?$top=1"))
+        .await
+        .unwrap();
     let whole = answer.into_body().collect().await.unwrap().to_bytes();
     let parsed: Value = serde_json::from_slice(&whole).unwrap();
     assert!(parsed["value"].is_array());

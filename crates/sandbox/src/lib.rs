@@ -15,6 +15,8 @@ mod dataverse;
 mod entra;
 mod faults;
 mod fields;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod scenario;
 pub mod seed;
@@ -129,12 +131,31 @@ pub(crate) struct World {
     /// Host and port of the sandbox's own address.
     pub(crate) authority: String,
     /// Every name that it answers to.
-    pub(crate) names: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     pub(crate) control: Control,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
     pub(crate) limits: Arc<Limits>,
     pub(crate) player: Player,
+}
+
+/// The name under which Microsoft's own clients sign in.
+const MICROSOFT: &str = "login.microsoftonline.com";
+
+impl World {
+    /// Where to sign in, for somebody who asks at an address: Microsoft's name when the sandbox
+    /// answers to it as well, else its own.
+    pub(crate) fn login_at(&self, asked: &str) -> String {
+        let host = asked.split(':').next().unwrap_or_default();
+        let own = host == "localhost" || host == "127.0.0.1" || host.starts_with('[');
+        if own || !self.hosts.iter().any(|name| name == MICROSOFT) {
+            return self.authority.clone();
+        }
+        match self.authority.split_once(':') {
+            Some((_, port)) => format!("{MICROSOFT}:{port}"),
+            None => MICROSOFT.to_owned(),
+        }
+    }
 }
 
 /// A running sandbox. Dropping it ends it.
@@ -173,7 +194,11 @@ impl Sandbox {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let authority = format!("localhost:{}", address.port());
+        let authority = match address.port() {
+            // The port that every client leaves out.
+            443 => "localhost".to_owned(),
+            port => format!("localhost:{port}"),
+        };
 
         let names = names(&seed, &hosts);
         let certificates = tls::prepare(data_dir.as_deref(), &names, address.ip(), clock.now())?;
@@ -187,7 +212,7 @@ impl Sandbox {
             limits: Limits::new(limits.rules(), clock.clone()),
             clock,
             authority: authority.clone(),
-            names,
+            hosts: names,
             control,
             journal: match control {
                 Control::Off => Journal::off(),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 mod organization;
 
+pub use crate::dataverse::custom::{ChoiceSetSeed, ExtensionSeed, LinkSeed, TableSeed};
 pub use organization::RoleSeed;
 
 /// Tenants with everything in them.
@@ -226,6 +227,18 @@ pub struct OrganizationSeed {
     /// Security roles besides those that every organization has.
     #[serde(default, rename = "role")]
     pub security_roles: Vec<RoleSeed>,
+    /// Choices that several columns share.
+    #[serde(default, rename = "choice")]
+    pub choices: Vec<ChoiceSetSeed>,
+    /// Tables besides the standard ones.
+    #[serde(default, rename = "table")]
+    pub tables: Vec<TableSeed>,
+    /// Columns and keys of standard tables.
+    #[serde(default, rename = "extend")]
+    pub extensions: Vec<ExtensionSeed>,
+    /// Many-to-many relationships.
+    #[serde(default, rename = "link")]
+    pub links: Vec<LinkSeed>,
 }
 
 /// An application that is a user of an organization.

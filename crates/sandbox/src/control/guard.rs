@@ -52,7 +52,7 @@ fn is_own_name(world: &World, request: &Request) -> bool {
     bare.parse::<std::net::IpAddr>()
         .is_ok_and(|address| address.is_loopback())
         || world
-            .names
+            .hosts
             .iter()
             .any(|name| name.eq_ignore_ascii_case(host))
 }

@@ -24,8 +24,16 @@ pub(crate) type Outcome<T> = Result<T, Fault>;
 const ODATA: &str = "0x80060888";
 
 impl Fault {
-    pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into() }
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+        }
     }
 
     fn bad(code: &'static str, message: impl Into<String>) -> Self {
@@ -70,7 +78,8 @@ impl Fault {
     }
 
     pub(crate) fn version_mismatch() -> Self {
-        let text = "The version of the existing record doesn't match the RowVersion property provided.";
+        let text =
+            "The version of the existing record doesn't match the RowVersion property provided.";
         Self::new(StatusCode::PRECONDITION_FAILED, "0x80060882", text)
     }
 

@@ -1,6 +1,7 @@
 //! The Dataverse Web API: who calls, which operation it is, and the shape of answers.
 
 mod answer;
+mod caller;
 mod context;
 mod error;
 pub(crate) mod limits;
@@ -22,15 +23,16 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
-use crate::dataverse::service::{Operation, Service};
-use crate::entra::{self, Caller, Verdict};
+pub use crate::dataverse::schema::custom;
+pub(crate) use crate::dataverse::service::{Operation, Service};
+use crate::entra::{Caller, Verdict};
 use crate::faults::Pause;
 use crate::serve::Shared;
 
@@ -77,7 +79,8 @@ async fn admit(
     pause.wait().await;
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let work = move || answer(&world, &arrival, &method, &uri, &headers, &body);
-    let mut response = tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+    let answered = tokio::task::spawn_blocking(work).await;
+    let mut response = answered.unwrap_or_else(|_| {
         let text = "An unexpected error occurred in the sandbox.";
         let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
         fault.answer().map(Body::from)
@@ -89,24 +92,35 @@ async fn admit(
 /// Headers that every answer carries.
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache"));
     answer::set(headers, "x-ms-service-request-id", &id.to_string());
     answer::set(headers, "req_id", &id.to_string());
 }
 
 fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Response> {
     let authority = authority_of(world, uri, headers);
-    let origin = format!("https://{authority}");
-    let found = world.directory.organization_at(&authority, &world.authority);
+    let found = world
+        .directory
+        .organization_at(&authority, &world.authority);
     let organization = found.and_then(|(_, own)| world.organizations.find(own.id));
     let Some(organization) = organization else {
         let text = format!("There is no organization at {authority}.");
-        return Err(refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text)));
+        return Err(refuse(Fault::new(
+            StatusCode::NOT_FOUND,
+            "0x80040217",
+            text,
+        )));
     };
-    match caller(world, organization, headers) {
-        Verdict::Good(caller) => Ok(Arrival { organization: organization.id, caller, origin }),
-        Verdict::Refused => Err(challenge(world, organization, &origin)),
-        Verdict::Challenged { claims } => Err(overtaken(world, &claims)),
+    match caller::of(world, organization, headers) {
+        Verdict::Good(caller) => Ok(Arrival {
+            organization: organization.id,
+            caller,
+            origin: format!("https://{authority}"),
+        }),
+        Verdict::Refused => Err(caller::challenge(world, organization, &authority)),
+        Verdict::Challenged { claims } => Err(caller::overtaken(world, &authority, &claims)),
     }
 }
 
@@ -119,14 +133,21 @@ fn answer(
     body: &Bytes,
 ) -> Response {
     let Some(organization) = world.organizations.find(arrival.organization) else {
-        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", "There is no such organization."));
+        let text = "There is no such organization.";
+        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
     };
     let (version, rest) = match version(uri.path()) {
         Ok(found) => found,
         Err(fault) => return refuse(fault),
     };
     let base = format!("{}/api/data/{version}/", arrival.origin);
-    let service = Service { world, organization, caller: &arrival.caller, base: &base, headers };
+    let service = Service {
+        world,
+        organization,
+        caller: &arrival.caller,
+        base: &base,
+        headers,
+    };
     let operation = Operation {
         method: method.clone(),
         path: rest.to_owned(),
@@ -143,7 +164,11 @@ fn refuse(fault: Fault) -> Response {
 
 fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
-    let host = of_uri.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    let host = of_uri.or_else(|| {
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+    });
     host.unwrap_or(&world.authority).to_owned()
 }
 
@@ -151,60 +176,12 @@ fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
 fn version(path: &str) -> Outcome<(&str, &str)> {
     let path = path.strip_prefix("/api/data/").unwrap_or_default();
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
-    let known = version.strip_prefix("v9.").is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
+    let known = version
+        .strip_prefix("v9.")
+        .is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
     if known {
         return Ok((version, rest));
     }
     let text = format!("The Web API has no version '{version}' here; v9.2 is current.");
     Err(Fault::new(StatusCode::NOT_FOUND, "0x80060888", text))
-}
-
-/// Who calls, when the token is a good one for this organization.
-fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Verdict {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = match value.and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => return Verdict::Refused,
-    };
-    match world.directory.verdict(token, world.clock.now()) {
-        Verdict::Good(caller) if !meant(world, organization, &caller) => Verdict::Refused,
-        verdict => verdict,
-    }
-}
-
-/// Whether a token was issued for this organization.
-fn meant(world: &World, organization: &Organization, caller: &Caller) -> bool {
-    let audience = url::Url::parse(&caller.audience).ok();
-    let authority = audience.as_ref().and_then(|audience| {
-        let host = audience.host_str()?;
-        Some(
-            audience
-                .port()
-                .map_or(host.to_owned(), |port| format!("{host}:{port}")),
-        )
-    });
-    let found = authority.and_then(|authority| {
-        world
-            .directory
-            .organization_at(&authority, &world.authority)
-    });
-    found.is_some_and(|(_, meant)| meant.id == organization.id)
-        && caller.tenant == organization.tenant
-}
-
-/// What is said to a token that an event overtook, when its client understands it.
-fn overtaken(world: &World, claims: &str) -> Response {
-    let text = entra::challenge_header(&format!("https://{}", world.authority), claims);
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
-}
-
-/// What is said without a token: where to get one, and for what.
-fn challenge(world: &World, organization: &Organization, origin: &str) -> Response {
-    let text = format!(
-        "Bearer authorization_uri=https://{}/{}/oauth2/authorize, resource_id={origin}/",
-        world.authority, organization.tenant
-    );
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
 }

@@ -208,13 +208,13 @@ impl Directory {
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(host))
         });
-        let port = authority
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse::<u16>().ok());
-        let own_port = own
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse::<u16>().ok());
-        let is_own = matches!(host, "localhost" | "127.0.0.1" | "[::1]") && port == own_port;
+        // Whoever names no port means that of https.
+        let port_of = |authority: &str| {
+            let port = authority.rsplit_once(':').map(|(_, port)| port.parse());
+            port.unwrap_or(Ok(443_u16)).ok()
+        };
+        let is_own = matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+            && port_of(authority) == port_of(own);
         by_name.or_else(|| {
             if is_own {
                 self.organizations().next()

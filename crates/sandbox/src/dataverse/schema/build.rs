@@ -77,9 +77,12 @@ fn included(column: &RawColumn, table: &RawTable) -> RawColumn {
         let named = table
             .relationships
             .get(&format!("{}>{target}", column.name));
-        *relationship = named
-            .cloned()
-            .unwrap_or_else(|| relationship.replace("{table}", &table.name));
+        *relationship = named.cloned().unwrap_or_else(|| {
+            relationship
+                .replace("{table}", &table.name)
+                .replace("{schema}", &table.schema)
+                .replace("{set}", &table.set)
+        });
     }
     own
 }

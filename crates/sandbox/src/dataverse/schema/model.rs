@@ -167,7 +167,7 @@ pub(crate) struct ManyToMany {
     pub(crate) custom: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Column {
     /// Logical name, `telephone1`.
     pub(crate) name: String,

@@ -3,6 +3,7 @@
 mod answer;
 mod context;
 mod error;
+mod fetch;
 mod odata;
 mod organization;
 mod plan;

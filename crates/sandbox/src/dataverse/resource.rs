@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::dataverse::answer::{Answer, no_content};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::fetch;
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
 use crate::dataverse::schema::{Collection, Single, Table};
@@ -71,6 +72,7 @@ fn service_document(request: &Request<'_, '_>) -> Outcome<Answer> {
 fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Outcome<Answer> {
     let (context, options) = (request.context, &request.options);
     match (rest, request.method().as_str()) {
+        ([], "GET") if options.text("fetchXml").is_some() => fetch::answer(context, table, options),
         ([], "GET") => read::many(context, table, None, options, &request.address),
         ([], "POST") => write::create(request, table, None),
         ([count], "GET") if count.name == "$count" => read::count(context, table, None, options),

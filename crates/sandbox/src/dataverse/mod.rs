@@ -7,6 +7,7 @@ mod context;
 mod cors;
 mod discovery;
 mod error;
+mod fetch;
 mod functions;
 pub(crate) mod limits;
 mod odata;

@@ -2,4 +2,11 @@
 
 mod support;
 
+mod activities;
+mod changing;
 mod creating;
+mod deleting;
+mod duplicates;
+mod linking;
+mod rights;
+mod values;

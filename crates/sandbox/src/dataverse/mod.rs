@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
@@ -37,8 +38,12 @@ pub(crate) async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let answered = tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -46,6 +51,19 @@ pub(crate) async fn serve(
         let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
         fault.answer().map(Body::from)
     });
+    decorate(response.headers_mut(), Uuid::new_v4());
+    response
+}
+
+/// The answer to a body that is too long, or that broke off.
+fn unread(rejection: &BytesRejection) -> Response {
+    let fault = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let text = "The request is longer than the sandbox takes. Send it in several parts.";
+        Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "0x8004418a", text)
+    } else {
+        Fault::syntax("The body of the request could not be read to its end.")
+    };
+    let mut response = refuse(fault);
     decorate(response.headers_mut(), Uuid::new_v4());
     response
 }

@@ -8,5 +8,6 @@ mod creating;
 mod deleting;
 mod duplicates;
 mod linking;
+mod published;
 mod rights;
 mod values;

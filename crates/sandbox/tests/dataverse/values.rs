@@ -200,3 +200,18 @@ async fn decimals_may_be_text_for_a_client_that_says_so() {
         .expect("an answer");
     assert_eq!(answer.status(), 204);
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_as_an_error_of_the_service() {
+    let service = Service::start().await;
+    let body = json!({"name": "x".repeat(17 << 20)}).to_string();
+    let request = service
+        .http
+        .post(service.url("accounts"))
+        .bearer_auth(&service.token)
+        .body(body);
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 413);
+    let error: Value = answer.json().await.expect("JSON");
+    assert_eq!(error["error"]["code"], "0x8004418a");
+}

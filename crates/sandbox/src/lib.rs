@@ -5,8 +5,14 @@
 //! misunderstanding of the wire. What is deliberately absent: anything that only our own client
 //! would need.
 
+// Tests inside and outside of the crate start it with the same helper.
+#[cfg(test)]
+extern crate self as tieline_sandbox;
+
 mod dataverse;
 mod entra;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod seed;
 mod serve;
 mod state;
@@ -99,6 +105,27 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// Host and port of the sandbox's own address.
     pub(crate) authority: String,
+    /// Further names that it answers to.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// The name under which Microsoft's own clients sign in.
+const MICROSOFT: &str = "login.microsoftonline.com";
+
+impl World {
+    /// Where to sign in, for somebody who asks at an address: Microsoft's name when the sandbox
+    /// answers to it as well, else its own.
+    pub(crate) fn login_at(&self, asked: &str) -> String {
+        let host = asked.split(':').next().unwrap_or_default();
+        let own = host == "localhost" || host == "127.0.0.1" || host.starts_with('[');
+        if own || !self.hosts.iter().any(|name| name == MICROSOFT) {
+            return self.authority.clone();
+        }
+        match self.authority.split_once(':') {
+            Some((_, port)) => format!("{MICROSOFT}:{port}"),
+            None => MICROSOFT.to_owned(),
+        }
+    }
 }
 
 /// A running sandbox. Dropping it ends it.
@@ -110,6 +137,8 @@ pub struct Sandbox {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
     _temporary: Option<tempfile::TempDir>,
+    #[cfg(test)]
+    world: Arc<World>,
 }
 
 impl Sandbox {
@@ -132,7 +161,11 @@ impl Sandbox {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let authority = format!("localhost:{}", address.port());
+        let authority = match address.port() {
+            // The port that every client leaves out.
+            443 => "localhost".to_owned(),
+            port => format!("localhost:{port}"),
+        };
 
         let names = names(&seed, &hosts);
         let certificates = tls::prepare(data_dir.as_deref(), &names, address.ip(), clock.now())?;
@@ -145,10 +178,11 @@ impl Sandbox {
             state,
             clock,
             authority: authority.clone(),
+            hosts: names,
         });
 
         let stop = CancellationToken::new();
-        let router = serve::router(world);
+        let router = serve::router(Arc::clone(&world));
         let serving = serve::serve(
             router,
             listener,
@@ -164,6 +198,8 @@ impl Sandbox {
             stop,
             task: Some(task),
             _temporary: certificates.temporary,
+            #[cfg(test)]
+            world,
         })
     }
 

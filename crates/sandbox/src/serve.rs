@@ -28,7 +28,20 @@ pub(crate) type Shared = Arc<World>;
 
 pub(crate) fn router(world: Shared) -> Router {
     Router::new()
+        .merge(entra_pages())
+        .merge(entra_endpoints())
+        .route("/api/discovery/{*rest}", any(dataverse::discover))
+        .route("/api/{*rest}", any(dataverse::serve))
+        .fallback(entra::not_found)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(world)
+}
+
+/// What people see of Entra.
+fn entra_pages() -> Router<Shared> {
+    Router::new()
         .route("/", get(entra::home))
+        .route("/error", get(entra::code_page))
         .route(
             "/{tenant}/oauth2/authorize",
             get(entra::authorize_v1).post(entra::authorize_v1),
@@ -37,14 +50,40 @@ pub(crate) fn router(world: Shared) -> Router {
             "/{tenant}/oauth2/v2.0/authorize",
             get(entra::authorize_v2).post(entra::authorize_v2),
         )
-        .route("/{tenant}/oauth2/token", any(entra::token_v1))
-        .route("/{tenant}/oauth2/v2.0/token", any(entra::token_v2))
         .route("/{tenant}/adminconsent", get(entra::admin_consent_v1))
         .route("/{tenant}/v2.0/adminconsent", get(entra::admin_consent_v2))
         .route("/{tenant}/login", post(entra::sign_in))
+        .route("/{tenant}/approve", post(entra::approve))
+        .route("/{tenant}/password", post(entra::new_password))
         .route("/{tenant}/consent", post(entra::consent))
-        .route("/{tenant}/oauth2/logout", get(entra::sign_out))
-        .route("/{tenant}/oauth2/v2.0/logout", get(entra::sign_out))
+        .route(
+            "/devicelogin",
+            get(entra::device_page).post(entra::device_entered),
+        )
+        .route(
+            "/{tenant}/oauth2/deviceauth",
+            get(entra::device_page).post(entra::device_entered),
+        )
+        .route(
+            "/{tenant}/oauth2/logout",
+            get(entra::sign_out).post(entra::sign_out),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/logout",
+            get(entra::sign_out).post(entra::sign_out),
+        )
+}
+
+/// What clients ask of Entra.
+fn entra_endpoints() -> Router<Shared> {
+    Router::new()
+        .route("/{tenant}/oauth2/token", any(entra::token_v1))
+        .route("/{tenant}/oauth2/v2.0/token", any(entra::token_v2))
+        .route("/{tenant}/oauth2/devicecode", post(entra::device_code_v1))
+        .route(
+            "/{tenant}/oauth2/v2.0/devicecode",
+            post(entra::device_code_v2),
+        )
         .route(
             "/{tenant}/.well-known/openid-configuration",
             get(entra::metadata_v1),
@@ -54,12 +93,17 @@ pub(crate) fn router(world: Shared) -> Router {
             get(entra::metadata_v2),
         )
         .route("/{tenant}/discovery/keys", get(entra::keys))
-        .route("/{tenant}/discovery/v2.0/keys", get(entra::keys))
+        .route("/{tenant}/discovery/v2.0/keys", get(entra::keys_v2))
         .route("/common/discovery/instance", get(entra::instance))
-        .route("/api/data/{*rest}", any(dataverse::serve))
-        .fallback(entra::not_found)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(world)
+        .route("/{tenant}/userrealm/{login}", get(entra::user_realm))
+        .route(
+            "/{tenant}/openid/userinfo",
+            get(entra::user_info).post(entra::user_info),
+        )
+        .route(
+            "/oidc/userinfo",
+            get(entra::user_info).post(entra::user_info),
+        )
 }
 
 pub(crate) async fn serve(

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::entra::Version;
-use crate::entra::application::Platform;
+use crate::entra::application::{Application, Platform};
 use crate::entra::claims::Claims;
 use crate::entra::directory::random;
 
@@ -68,6 +69,42 @@ pub(crate) struct SignedIn {
 }
 
 impl Flow {
+    /// A visit that asks for nothing yet: to a tenant, or to the one of who signs in.
+    pub(crate) fn bare(
+        version: Version,
+        purpose: Purpose,
+        application: &Application,
+        tenant: Option<Uuid>,
+        origin: String,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            version,
+            purpose,
+            tenant: tenant.unwrap_or(application.tenant),
+            open: tenant.is_none(),
+            client_id: application.client_id(),
+            redirect_uri: String::new(),
+            platform: Platform::Native,
+            response_mode: "query".to_owned(),
+            response_type: String::new(),
+            resource: None,
+            scope: None,
+            state: None,
+            nonce: None,
+            prompt: None,
+            login_hint: None,
+            challenge: None,
+            challenge_method: None,
+            claims: Claims::default(),
+            client_info: false,
+            origin,
+            signed_in: None,
+            number: number(),
+            begun: now,
+        }
+    }
+
     pub(crate) fn prompts(&self, word: &str) -> bool {
         self.prompt
             .as_deref()
@@ -138,6 +175,11 @@ impl Flows {
     pub(crate) fn end_session(&self, cookie: &str) {
         lock(&self.sessions).remove(cookie);
     }
+}
+
+/// A number between 10 and 99, as the authenticator asks for.
+fn number() -> u8 {
+    rand::rng().random_range(10..100)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

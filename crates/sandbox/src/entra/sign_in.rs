@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rand::Rng as _;
 
 use crate::World;
 use crate::entra::account::Account;
@@ -28,11 +27,6 @@ use crate::serve::Shared;
 pub(crate) const SESSION: &str = "ESTSAUTHPERSISTENT";
 /// Entra's own minimum.
 const PASSWORD_MIN: usize = 8;
-
-/// A number between 10 and 99, as the authenticator asks for.
-pub(crate) fn number() -> u8 {
-    rand::rng().random_range(10..100)
-}
 
 /// The page that asks who it is.
 pub(crate) fn page(

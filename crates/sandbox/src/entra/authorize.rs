@@ -13,10 +13,11 @@ use crate::entra::claims::Claims;
 use crate::entra::codes::{Refusal, Trace};
 use crate::entra::flow::{Flow, Purpose, SignedIn};
 use crate::entra::pages::{AutoPost, error_page, html};
-use crate::entra::params::{Params, cookie, origin};
+use crate::entra::params::{Params, origin};
 use crate::entra::registration::{self, Registered};
 use crate::entra::resource;
-use crate::entra::sign_in::{self, SESSION};
+use crate::entra::session;
+use crate::entra::sign_in;
 use crate::serve::Shared;
 
 pub(crate) async fn authorize_v1(
@@ -126,7 +127,7 @@ fn visit(
     if let Err(refusal) = sound {
         return send_back(&flow, &refused(&flow, &refusal, trace));
     }
-    let found = cookie(headers, SESSION).and_then(|cookie| world.directory.flows.session(cookie));
+    let found = session::find(world, headers);
     let session = sign_in::session_for(world, &flow, found.clone());
     if flow.prompts("none") {
         return match session {

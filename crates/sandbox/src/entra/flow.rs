@@ -1,4 +1,4 @@
-//! Visits to the authorization endpoint, and who is signed in in a browser.
+//! Visits to the authorization endpoint.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -121,12 +121,10 @@ impl Flow {
     }
 }
 
-/// The visits that are going on, and the browsers' sessions.
+/// The visits that are going on. They do not outlive a restart: a page that is open then is too old.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     flows: Mutex<HashMap<String, Flow>>,
-    /// Cookie to user.
-    sessions: Mutex<HashMap<String, SignedIn>>,
 }
 
 impl Flows {
@@ -151,29 +149,6 @@ impl Flows {
 
     pub(crate) fn end(&self, id: &str) {
         lock(&self.flows).remove(id);
-    }
-
-    pub(crate) fn start_session(&self, signed_in: &SignedIn) -> String {
-        let cookie = random();
-        lock(&self.sessions).insert(cookie.clone(), signed_in.clone());
-        cookie
-    }
-
-    pub(crate) fn session(&self, cookie: &str) -> Option<SignedIn> {
-        lock(&self.sessions).get(cookie).cloned()
-    }
-
-    /// Notes that the person of a session also showed a second factor.
-    pub(crate) fn strengthen_session(&self, cookie: &str, upn: &str) {
-        if let Some(session) = lock(&self.sessions).get_mut(cookie)
-            && session.upn == upn
-        {
-            session.mfa = true;
-        }
-    }
-
-    pub(crate) fn end_session(&self, cookie: &str) {
-        lock(&self.sessions).remove(cookie);
     }
 }
 

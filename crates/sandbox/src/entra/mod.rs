@@ -36,6 +36,7 @@ mod params;
 mod policy;
 mod registration;
 mod resource;
+mod session;
 mod sign_in;
 mod throttle;
 mod token;

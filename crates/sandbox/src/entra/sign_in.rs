@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::World;
@@ -17,14 +17,12 @@ use crate::entra::control::{By, Control};
 use crate::entra::directory::Tenant;
 use crate::entra::flow::{Flow, Purpose, SignedIn};
 use crate::entra::pages::{ApprovePage, PasswordPage, SignInPage, error_page, html};
-use crate::entra::params::{Params, cookie};
+use crate::entra::params::Params;
 use crate::entra::policy::{self, Access};
-use crate::entra::{arrive, resource};
+use crate::entra::{arrive, resource, session};
 use crate::seed::Mfa;
 use crate::serve::Shared;
 
-/// The browser session's cookie; Entra's is called so.
-pub(crate) const SESSION: &str = "ESTSAUTHPERSISTENT";
 /// Entra's own minimum.
 const PASSWORD_MIN: usize = 8;
 
@@ -157,14 +155,10 @@ fn enter(world: &World, id: &str, flow: Flow, account: &Account, trace: &Trace) 
         revocations: account.home.since.revocations,
         passwords: account.home.since.passwords,
     };
-    let session = world.directory.flows.start_session(&signed_in);
-    let flow = with_person(world, flow, signed_in);
+    let flow = with_person(world, flow, signed_in.clone());
     world.directory.flows.put(id, &flow);
     let mut response = go_on(world, id, trace);
-    let cookie = format!("{SESSION}={session}; Path=/; Secure; HttpOnly; SameSite=None");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    session::start(world, &signed_in, &mut response);
     response
 }
 
@@ -347,11 +341,7 @@ pub(crate) async fn approve(
     }
     if let Some(signed_in) = &mut flow.signed_in {
         signed_in.mfa = true;
-        let of_browser = cookie(&headers, SESSION);
-        if let Some(session) = of_browser {
-            let flows = &world.directory.flows;
-            flows.strengthen_session(session, &signed_in.upn);
-        }
+        session::strengthen(&world, &headers, &signed_in.upn);
     }
     world.directory.flows.put(id, &flow);
     go_on(&world, id, &trace)

@@ -516,4 +516,15 @@ mod tests {
         assert!(read(r#"{"set": "tomorrow"}"#).is_err());
         assert!(read("{}").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_does_harm(
+            at in "\\PC{0,8}", key in "[a-z]{1,8}", value in "[0-9a-z\"{}=.\\[\\]-]{0,20}",
+        ) {
+            let _ = Scenario::parse(&at);
+            let _ = Scenario::parse(&format!("[[step]]\nat = {at:?}\n{key} = {value}"));
+            let _ = Scenario::parse(&format!("[[step]]\nat = \"1s\"\nfault = {{ kind = \"drop\", {key} = {value} }}"));
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub enum ScenarioError {
     #[error("{0}")]
     Syntax(String),
     /// A field is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Field(#[from] Problem),
 }
 
@@ -183,11 +183,11 @@ impl Step {
         };
         let note = fields.text("note")?;
         let actions = actions(&mut fields)?;
+        fields.finish()?;
         if actions.is_empty() && note.is_none() {
             let detail = "nothing happens: give it a note, clear, clock, entra, limits or fault";
             return Err(Problem::new(path, detail));
         }
-        fields.finish()?;
         Ok(Self {
             when,
             note,

@@ -34,6 +34,12 @@ pub struct TenantSeed {
     /// What Conditional Access demands of everybody who signs in to the tenant.
     #[serde(default)]
     pub conditional_access: ConditionalAccess,
+    /// After how many hours Conditional Access wants a new sign-in; none lets sessions be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in_frequency_hours: Option<u32>,
+    /// Whether people who may not consent can ask an administrator to.
+    #[serde(default)]
+    pub admin_consent_requests: bool,
     /// People.
     #[serde(default, rename = "user")]
     pub users: Vec<UserSeed>,

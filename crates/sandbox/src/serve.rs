@@ -48,7 +48,8 @@ fn microsoft() -> Router<Shared> {
     Router::new()
         .merge(entra_pages())
         .merge(entra_endpoints())
-        .route("/api/data/{*rest}", any(dataverse::serve))
+        .route("/api/discovery/{*rest}", any(dataverse::discover))
+        .route("/api/{*rest}", any(dataverse::serve))
         .fallback(entra::not_found)
 }
 

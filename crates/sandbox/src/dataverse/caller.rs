@@ -9,17 +9,20 @@ use crate::entra::{self, Caller, Verdict};
 
 /// What a request's token is worth to this organization.
 pub(super) fn of(world: &World, organization: &Organization, headers: &HeaderMap) -> Verdict {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = match value.and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => return Verdict::Refused,
+    let Some(token) = bearer(headers) else {
+        return Verdict::Refused;
     };
     match world.directory.verdict(token, world.clock.now()) {
         Verdict::Good(caller) if !meant(world, organization, &caller) => Verdict::Refused,
         verdict => verdict,
     }
+}
+
+/// The token that a request brings.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Whether a token was issued for this organization.

@@ -223,7 +223,7 @@ impl<'s> Context<'s> {
 }
 
 /// Commas and semicolons stand between preferences, and inside the quotes of some.
-fn preferences(text: &str) -> Vec<String> {
+pub(crate) fn preferences(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for character in text.chars() {

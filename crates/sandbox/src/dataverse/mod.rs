@@ -1,9 +1,14 @@
 //! The Dataverse Web API: who calls, which operation it is, and the shape of answers.
 
 mod answer;
+mod batch;
 mod caller;
 mod context;
+mod cors;
+mod discovery;
 mod error;
+mod fetch;
+mod functions;
 pub(crate) mod limits;
 mod odata;
 mod organization;
@@ -27,6 +32,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use crate::World;
+pub(crate) use crate::dataverse::discovery::serve as discover;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
@@ -44,6 +50,10 @@ pub(crate) async fn serve(
     pause: Pause,
     body: Bytes,
 ) -> Response {
+    if let Some(mut answer) = cors::options(&method, &headers) {
+        decorate(answer.headers_mut(), Uuid::new_v4());
+        return answer;
+    }
     let mut response = match arrive(&world, &uri, &headers) {
         Ok(arrival) => admit(world, arrival, pause, method, uri, headers, body).await,
         Err(response) => response,
@@ -91,6 +101,7 @@ async fn admit(
 
 /// Headers that every answer carries.
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
+    cors::allow(headers);
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
     headers
         .entry(header::CACHE_CONTROL)
@@ -136,6 +147,9 @@ fn answer(
         let text = "There is no such organization.";
         return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
     };
+    if uri.path().starts_with("/api/search/") {
+        return refuse(Fault::no_search());
+    }
     let (version, rest) = match version(uri.path()) {
         Ok(found) => found,
         Err(fault) => return refuse(fault),
@@ -149,7 +163,12 @@ fn answer(
         headers,
     };
     let operation = Operation {
-        method: method.clone(),
+        // What a HEAD leaves out is the body alone, and that is the server's to drop.
+        method: if *method == Method::HEAD {
+            Method::GET
+        } else {
+            method.clone()
+        },
         path: rest.to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         headers: headers.clone(),
@@ -174,7 +193,10 @@ fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
 
 /// The version of the API, and the path behind it.
 fn version(path: &str) -> Outcome<(&str, &str)> {
-    let path = path.strip_prefix("/api/data/").unwrap_or_default();
+    let Some(path) = path.strip_prefix("/api/data/") else {
+        let text = format!("No HTTP resource was found that matches the request URI '{path}'.");
+        return Err(Fault::new(StatusCode::NOT_FOUND, "", text));
+    };
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     let known = version
         .strip_prefix("v9.")

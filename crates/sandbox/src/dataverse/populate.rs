@@ -16,6 +16,8 @@ use crate::seed::{OrganizationSeed, TenantSeed};
 
 mod people;
 
+pub(crate) use people::currency_id;
+
 const FIRST: [&str; 48] = [
     "Aisha", "Alan", "Amélie", "Anders", "Beatriz", "Boris", "Carmen", "Chen", "Clara", "Daniel",
     "Dmitri", "Elena", "Emeka", "Fatima", "Felix", "Grace", "Hana", "Haruto", "Henrik", "Imani",

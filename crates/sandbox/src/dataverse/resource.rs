@@ -6,8 +6,11 @@ use uuid::Uuid;
 use crate::dataverse::answer::{Answer, json_answer, no_content, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::fetch;
+use crate::dataverse::functions::{self, Subject};
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
+use crate::dataverse::schema::definitions::{self, DefinitionsAnswer, DefinitionsRequest};
 use crate::dataverse::schema::{self, Collection, Single, Table};
 use crate::dataverse::service::{Operation, Service};
 use crate::dataverse::write;
@@ -47,10 +50,12 @@ pub(crate) fn answer<'s>(
     if first.name == "$metadata" {
         return root(&request, &first.name);
     }
-    let table = context
-        .schema
-        .by_set(&first.name)
-        .ok_or_else(|| Fault::no_segment(&first.name))?;
+    if definitions::owns(&first.name) {
+        return defined(&request, &segments);
+    }
+    let Some(table) = context.schema.by_set(&first.name) else {
+        return functions::unbound(&request, first, rest);
+    };
     if first.inside.is_none() {
         return set(&request, table, rest);
     }
@@ -77,14 +82,37 @@ fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
     Ok(text_answer(StatusCode::OK, "application/xml", document))
 }
 
+/// `/EntityDefinitions…` and its kin: to read.
+fn defined(request: &Request<'_, '_>, segments: &[Segment]) -> Outcome<Answer> {
+    if *request.method() != Method::GET {
+        return Err(Fault::not_yet("writes of definitions"));
+    }
+    let metadata = request.context.metadata();
+    let asked = DefinitionsRequest {
+        segments,
+        options: &request.options,
+        metadata: &metadata,
+    };
+    let schema = request.context.schema;
+    Ok(match definitions::answer(schema, &asked)? {
+        DefinitionsAnswer::Json(body) => json_answer(StatusCode::OK, &body),
+        DefinitionsAnswer::Text(text) => text_answer(StatusCode::OK, "text/plain", text),
+        DefinitionsAnswer::Nothing => no_content(),
+    })
+}
+
 /// `/contacts…`.
 fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Outcome<Answer> {
     let (context, options) = (request.context, &request.options);
     match (rest, request.method().as_str()) {
+        ([], "GET") if options.text("fetchXml").is_some() => fetch::answer(context, table, options),
         ([], "GET") => read::many(context, table, None, options, &request.address),
         ([], "POST") => write::create(request, table, None),
         ([count], "GET") if count.name == "$count" => read::count(context, table, None, options),
         ([], _) => Err(Fault::method_not_allowed()),
+        ([first, rest @ ..], _) if first.qualified().is_some() => {
+            functions::bound(request, Subject::Set(table), first, rest)
+        }
         ([other, ..], _) => Err(Fault::no_segment(&other.name)),
     }
 }
@@ -111,6 +139,13 @@ fn row<'s>(
         };
     };
     let id = key.existing(context, table)?;
+    if let Some(name) = first.qualified() {
+        // A cast to what the row is anyway.
+        if name == table.name {
+            return row(request, table, key, rest);
+        }
+        return functions::bound(request, Subject::Row(table, id), first, rest);
+    }
     if let Some(single) = table.single(&first.name) {
         return single_valued(request, table, id, single, rest);
     }
@@ -151,6 +186,10 @@ fn single_valued<'s>(
             "DELETE" => write::unlink_single(request, table, id, single),
             _ => Err(Fault::method_not_allowed()),
         };
+    }
+    // Without `$ref` a delete would be that of the row behind the lookup, which nobody means.
+    if rest.is_empty() && *request.method() == Method::DELETE {
+        return Err(Fault::method_not_allowed());
     }
     match read::followed(context, table, id, single)? {
         Some((target, id)) => row(request, target, write::Key::Id(id), rest),

@@ -228,7 +228,8 @@ impl Role {
         })
     }
 
-    fn depth(&self, privilege: &str) -> Option<Depth> {
+    /// How far a privilege reaches, by its name in lower case.
+    pub(crate) fn depth(&self, privilege: &str) -> Option<Depth> {
         self.privileges.get(privilege).copied()
     }
 }

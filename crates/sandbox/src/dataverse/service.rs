@@ -8,12 +8,20 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::answer::Answer;
+use crate::dataverse::batch;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::organization::Organization;
 use crate::dataverse::resource;
 use crate::dataverse::security::Member;
 use crate::entra::Caller;
+
+/// Headers that would make a request another one than it is; Dataverse knows none of them.
+const OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 /// What stays the same for everything in one request, a batch included.
 #[derive(Clone, Copy)]
@@ -56,8 +64,21 @@ impl Operation {
 impl Service<'_> {
     /// Answers a request.
     pub(crate) fn serve(&self, operation: Operation) -> Answer {
-        self.execute(&operation)
-            .unwrap_or_else(|fault| fault.answer())
+        let overridden = OVERRIDES
+            .into_iter()
+            .find(|name| operation.headers.contains_key(*name));
+        if let Some(name) = overridden {
+            let text = format!(
+                "The header '{name}' is not supported: the method of a request is what its first line says."
+            );
+            return Fault::syntax(text).answer();
+        }
+        let done = if batch::is_batch(&operation.path) {
+            batch::answer(self, &operation)
+        } else {
+            self.execute(&operation)
+        };
+        done.unwrap_or_else(|fault| fault.answer())
     }
 
     /// Does one operation by itself: what it wrote is kept when it succeeds.

@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) strict_rotation: Option<bool>,
     pub(crate) access_token_seconds: Option<u32>,
     pub(crate) conditional_access: Option<ConditionalAccess>,
+    pub(crate) assigned: Option<Vec<String>>,
     /// All of the secrets, once one was added, expired or removed.
     pub(crate) secrets: Option<Vec<Secret>>,
 }
@@ -127,7 +128,8 @@ impl Application {
 
     /// Whether a user may use it.
     pub(crate) fn admits(&self, upn: &str) -> bool {
-        let mut assigned = self.seed.assigned.iter();
+        let since = self.settings.assigned.as_ref();
+        let mut assigned = since.unwrap_or(&self.seed.assigned).iter();
         !self.assignment_required() || assigned.any(|known| known.eq_ignore_ascii_case(upn))
     }
 

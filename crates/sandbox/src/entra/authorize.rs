@@ -310,11 +310,25 @@ pub(crate) fn send_back(flow: &Flow, answer: &[(String, String)]) -> Response {
         _ if flow.redirect_uri.contains('?') => '&',
         _ => '?',
     };
-    let location = format!("{}{separator}{query}", flow.redirect_uri);
+    let location = format!("{}{separator}{query}", with_path(&flow.redirect_uri));
     let headers = [
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store, no-cache".to_owned()),
         (header::PRAGMA, "no-cache".to_owned()),
     ];
     (StatusCode::FOUND, headers).into_response()
+}
+
+/// An address without a path gets one before its parameters (RFC 3986, section 6.2.3).
+fn with_path(address: &str) -> String {
+    let bare = url::Url::parse(address).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && !address.ends_with('/')
+    });
+    if bare {
+        return format!("{address}/");
+    }
+    address.to_owned()
 }

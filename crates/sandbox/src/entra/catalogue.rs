@@ -172,10 +172,9 @@ pub(crate) const KNOWN: &[Known] = &[
         "bad_token",
         "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. The grant was issued on '{when}' and the TokensValidFrom date (before which tokens are not valid) for this user is '{after}'.",
     ),
-    sub(
+    plain(
         50_196,
         GRANT,
-        "message_only",
         "The server terminated an operation because it encountered a client request loop. Please contact your app vendor.",
     ),
     plain(

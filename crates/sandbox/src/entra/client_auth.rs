@@ -126,7 +126,12 @@ impl Client<'_> {
 
     /// The registered certificate that the header names.
     fn certificate(&self, jwt: &Jwt) -> Result<&Certificate, Refusal> {
-        let header = |name: &str| jwt.header[name].as_str();
+        // MSAL and others leave the padding on, which RFC 7515 takes off.
+        let header = |name: &str| {
+            jwt.header[name]
+                .as_str()
+                .map(|text| text.trim_end_matches('='))
+        };
         let (sha256, sha1) = (header("x5t#S256"), header("x5t"));
         let named = |known: &&Certificate| {
             sha256 == Some(known.sha256.as_str()) || sha1 == Some(known.sha1.as_str())
@@ -150,8 +155,8 @@ impl Client<'_> {
 
     fn in_time(&self, jwt: &Jwt) -> Result<(), Refusal> {
         let now = self.now.timestamp();
-        let until = jwt.claims["exp"].as_i64();
-        let from = jwt.claims["nbf"].as_i64();
+        let until = jwt.seconds("exp");
+        let from = jwt.seconds("nbf");
         let good = until.is_some_and(|until| until > now - SKEW_SECONDS)
             && from.is_none_or(|from| from <= now + SKEW_SECONDS);
         if good {
@@ -245,6 +250,16 @@ impl Jwt {
         claim.as_str().or(claim[0].as_str()).unwrap_or_default()
     }
 
+    /// A moment; a number of seconds that need not be whole (RFC 7519, section 2).
+    fn seconds(&self, name: &str) -> Option<i64> {
+        let claim = &self.claims[name];
+        let fraction = claim.as_f64().filter(|seconds| seconds.abs() < 1e12);
+        claim.as_i64().or_else(|| {
+            let text = format!("{:.0}", fraction?.floor());
+            text.parse().ok()
+        })
+    }
+
     fn verify(&self, certificate: &Certificate) -> Result<(), Refusal> {
         let algorithm: &'static dyn VerificationAlgorithm = match self.header["alg"].as_str() {
             Some("RS256") => &RSA_PKCS1_2048_8192_SHA256,
@@ -263,4 +278,40 @@ impl Jwt {
 
 fn signature(reason: &str) -> Refusal {
     Refusal::of(700_027, &[("reason", reason)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_may_have_fractions_and_nothing_else() {
+        let jwt = |exp: Value| Jwt {
+            header: Value::Null,
+            claims: serde_json::json!({ "exp": exp }),
+            signed: String::new(),
+            signature: Vec::new(),
+        };
+        assert_eq!(jwt(1.into()).seconds("exp"), Some(1));
+        assert_eq!(jwt(1.75.into()).seconds("exp"), Some(1));
+        assert_eq!(jwt(1e300.into()).seconds("exp"), None);
+        assert_eq!(jwt("1".into()).seconds("exp"), None);
+        assert_eq!(jwt(Value::Null).seconds("nbf"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn broken_assertions_are_refused_calmly(text in "[A-Za-z0-9_.-]{0,80}") {
+            let _ = Jwt::read(&text);
+        }
+
+        #[test]
+        fn broken_credentials_are_ignored_calmly(text in "(Basic|Bearer|) ?[A-Za-z0-9+/=%:]{0,40}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = text.parse() {
+                headers.insert(header::AUTHORIZATION, value);
+            }
+            basic(&headers, &mut Params::default());
+        }
+    }
 }

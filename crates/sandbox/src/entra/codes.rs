@@ -168,16 +168,20 @@ impl Trace {
         }
         put("x-ms-ests-server", "2.1.0 - SANDBOX");
         put("x-content-type-options", "nosniff");
-        put(
-            "strict-transport-security",
-            "max-age=31536000; includeSubDomains",
-        );
+        // Entra says a year. Browsers would then refuse plain http at every port of this machine,
+        // the one of the application that is being rehearsed too.
+        put("strict-transport-security", "max-age=0");
         let fpc = format!(
             "fpc={}; Path=/; Secure; HttpOnly; SameSite=None",
             self.trace_id.simple()
         );
+        let esctx = format!(
+            "esctx={}; Path=/; Secure; HttpOnly; SameSite=None",
+            self.correlation_id.simple()
+        );
         for cookie in [
             fpc.as_str(),
+            esctx.as_str(),
             "x-ms-gateway-slice=estsfd; Path=/; Secure; HttpOnly; SameSite=None",
             "stsservicecookie=estsfd; Path=/; Secure; HttpOnly; SameSite=None",
         ] {

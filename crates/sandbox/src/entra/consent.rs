@@ -67,6 +67,7 @@ pub(crate) fn page(
         may_for_all: admin,
         for_all: flow.for_everybody(),
         blocked: !let_in && !may(flow, place, account),
+        code: approval_code(place),
         device,
         organization: place.tenant.organizations.join(", "),
     };
@@ -108,10 +109,18 @@ pub(crate) async fn consent(
             arrive::back(&world, &flow, &place, &account, &trace)
         }
         Some("blocked" | "accept") => {
-            let refusal = registration::of(90_094, &place.application);
+            let refusal = registration::of(approval_code(&place), &place.application);
             turned_down(&world, &flow, &refusal, &trace)
         }
         _ => turned_down(&world, &flow, &Refusal::of(65_004, &[]), &trace),
+    }
+}
+
+/// How it is said that an administrator has to consent: whether they can be asked to.
+fn approval_code(place: &Place) -> u32 {
+    match place.tenant.policy.admin_consent_requests {
+        true => 90_095,
+        false => 90_094,
     }
 }
 
@@ -136,10 +145,16 @@ fn turned_down(world: &World, flow: &Flow, refusal: &Refusal, trace: &Trace) -> 
         (Purpose::AdminConsent, Version::V1) => "permission_denied",
         (Purpose::AdminConsent, Version::V2) => "consent_required",
     };
-    let refusal = refusal.clone().with_error(error);
+    let mut refusal = refusal.clone().with_error(error);
+    if refusal.code == 65_004 {
+        "The resource owner or authorization server denied the request."
+            .clone_into(&mut refusal.text);
+    }
     let mut answer = refused(flow, &refusal, trace);
-    answer.push(("admin_consent".to_owned(), "True".to_owned()));
-    answer.push(("tenant".to_owned(), flow.tenant.to_string()));
+    if flow.version == Version::V2 {
+        answer.push(("admin_consent".to_owned(), "True".to_owned()));
+        answer.push(("tenant".to_owned(), flow.tenant.to_string()));
+    }
     send_back(flow, &answer)
 }
 

@@ -11,6 +11,7 @@ use crate::World;
 use crate::entra::account::{Person, Since};
 use crate::entra::application::{Secret, Settings};
 use crate::entra::directory::{OF_APPLICATION, OF_TENANT, OF_USER, Policy, Tenant, user_key};
+use crate::entra::grant::Grant;
 use crate::entra::ledger::{Fate, Issued, Ledger, Scope};
 use crate::seed::{ConditionalAccess, Mfa};
 use crate::state::EVERYBODY;
@@ -94,6 +95,8 @@ pub(crate) struct ApplicationChange {
     pub(crate) strict_rotation: Option<bool>,
     pub(crate) access_token_seconds: Option<u32>,
     pub(crate) conditional_access: Option<ConditionalAccess>,
+    /// User principal names of everybody who is assigned.
+    pub(crate) assigned: Option<Vec<String>>,
 }
 
 /// A change of a tenant; what is left out stays.
@@ -102,6 +105,9 @@ pub(crate) struct ApplicationChange {
 pub(crate) struct TenantChange {
     pub(crate) user_consent: Option<bool>,
     pub(crate) conditional_access: Option<ConditionalAccess>,
+    /// Zero switches it off.
+    pub(crate) sign_in_frequency_hours: Option<u32>,
+    pub(crate) admin_consent_requests: Option<bool>,
 }
 
 /// What is done to one secret.
@@ -172,7 +178,16 @@ impl<'a> Control<'a> {
 
     /// Refresh tokens, without the tokens.
     pub(crate) fn refresh_tokens(&self, selector: &Selector) -> Outcome<Vec<Issued>> {
-        Ok(self.ledger().refresh_tokens(&self.scope(selector)?)?)
+        let listed = self.ledger().refresh_tokens(&self.scope(selector)?)?;
+        let with_end = |(issued, body): (Issued, String)| {
+            let grant: Option<Grant> = serde_json::from_str(&body).ok();
+            let used = issued.last_used.unwrap_or(issued.issued);
+            Issued {
+                expires: grant.map(|grant| grant.ends(used)),
+                ..issued
+            }
+        };
+        Ok(listed.into_iter().map(with_end).collect())
     }
 
     /// Access tokens, without the tokens.
@@ -182,6 +197,11 @@ impl<'a> Control<'a> {
             token.last_used = self.world.directory.last_shown(&token.id);
         }
         Ok(issued)
+    }
+
+    /// Consents: tenant, application and user, or `*` for everybody.
+    pub(crate) fn consents(&self, selector: &Selector) -> Outcome<Vec<(String, String, String)>> {
+        Ok(self.ledger().consents(&self.scope(selector)?)?)
     }
 
     /// Makes refresh tokens look unused for ninety days: AADSTS700082. Returns how many.
@@ -327,6 +347,9 @@ impl<'a> Control<'a> {
                 change.access_token_seconds,
             );
             put(&mut settings.conditional_access, change.conditional_access);
+            if let Some(assigned) = &change.assigned {
+                settings.assigned = Some(assigned.clone());
+            }
         })
     }
 
@@ -434,18 +457,29 @@ impl<'a> Control<'a> {
         let tenants = self.tenants_of(selector)?;
         for tenant in &tenants {
             self.world.directory.change(tenant.id, |tenant| {
-                let policy = tenant.policy;
-                let decided = change.conditional_access;
-                tenant.policy = Policy {
-                    user_consent: change.user_consent.unwrap_or(policy.user_consent),
-                    conditional_access: decided.unwrap_or(policy.conditional_access),
-                };
+                decide(&mut tenant.policy, change);
                 let body = serde_json::to_string(&tenant.policy).unwrap_or_default();
                 let key = tenant.id.to_string();
                 self.ledger().keep_change(OF_TENANT, &key, &body)
             })?;
         }
         Ok(tenants.len())
+    }
+}
+
+/// Applies a change to a tenant's policy.
+fn decide(policy: &mut Policy, change: &TenantChange) {
+    if let Some(decided) = change.user_consent {
+        policy.user_consent = decided;
+    }
+    if let Some(decided) = change.conditional_access {
+        policy.conditional_access = decided;
+    }
+    if let Some(hours) = change.sign_in_frequency_hours {
+        policy.sign_in_frequency_hours = Some(hours).filter(|hours| *hours > 0);
+    }
+    if let Some(decided) = change.admin_consent_requests {
+        policy.admin_consent_requests = decided;
     }
 }
 

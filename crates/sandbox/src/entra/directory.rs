@@ -55,6 +55,21 @@ pub(crate) struct Tenant {
 pub(crate) struct Policy {
     pub(crate) user_consent: bool,
     pub(crate) conditional_access: ConditionalAccess,
+    pub(crate) sign_in_frequency_hours: Option<u32>,
+    #[serde(default)]
+    pub(crate) admin_consent_requests: bool,
+}
+
+impl Policy {
+    /// What a tenant of the seed begins with.
+    pub(crate) fn of(seed: &TenantSeed) -> Self {
+        Self {
+            user_consent: seed.user_consent,
+            conditional_access: seed.conditional_access,
+            sign_in_frequency_hours: seed.sign_in_frequency_hours,
+            admin_consent_requests: seed.admin_consent_requests,
+        }
+    }
 }
 
 /// The first part of an address.
@@ -287,10 +302,7 @@ impl Directory {
 
 impl Tenant {
     fn open(seed: &TenantSeed, ledger: Ledger<'_>) -> Result<Self, SandboxError> {
-        let policy = Policy {
-            user_consent: seed.user_consent,
-            conditional_access: seed.conditional_access,
-        };
+        let policy = Policy::of(seed);
         let kept: Option<Policy> = ledger.change(OF_TENANT, &seed.id.to_string())?;
         let mut people = Vec::new();
         for user in &seed.users {

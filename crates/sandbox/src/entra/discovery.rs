@@ -158,7 +158,8 @@ impl Asked {
         });
         let own = match version {
             Version::V1 => json!({
-                "response_types_supported": ["code", "id_token", "code id_token"],
+                "response_types_supported":
+                    ["code", "id_token", "code id_token", "token id_token", "token"],
                 "scopes_supported": ["openid"],
                 "microsoft_multi_refresh_token": true,
                 "check_session_iframe": format!("{origin}/{at}/oauth2/checksession"),
@@ -170,7 +171,8 @@ impl Asked {
                 ],
             }),
             Version::V2 => json!({
-                "response_types_supported": ["code", "id_token", "code id_token"],
+                "response_types_supported":
+                    ["code", "id_token", "code id_token", "id_token token"],
                 "scopes_supported": ["openid", "profile", "email", "offline_access"],
                 "request_uri_parameter_supported": false,
                 "userinfo_endpoint": format!("{origin}/oidc/userinfo"),

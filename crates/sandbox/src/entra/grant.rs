@@ -66,13 +66,22 @@ impl Grant {
     pub(crate) fn alive(&self, issued: i64, used: i64, now: i64) -> Result<(), Refusal> {
         let when = instant(issued);
         let values = [("when", when.as_str())];
-        if self.platform == Platform::SinglePage && now - self.begun >= SINGLE_PAGE_SECONDS {
-            return Err(Refusal::of(700_084, &values));
+        if now < self.ends(used) {
+            return Ok(());
         }
-        if now - used >= REFRESH_SECONDS {
-            return Err(Refusal::of(700_082, &values));
+        let code = match self.platform {
+            Platform::SinglePage => 700_084,
+            Platform::Web | Platform::Native => 700_082,
+        };
+        Err(Refusal::of(code, &values))
+    }
+
+    /// When a refresh token of it is over, if it was last used then.
+    pub(crate) fn ends(&self, used: i64) -> i64 {
+        match self.platform {
+            Platform::SinglePage => self.begun + SINGLE_PAGE_SECONDS,
+            Platform::Web | Platform::Native => used + REFRESH_SECONDS,
         }
-        Ok(())
     }
 
     /// Whether something ended it: what does so is told by Microsoft's table of revocations. A

@@ -343,9 +343,8 @@ impl Call<'_> {
         if proof == Proof::Public {
             return Err(Refusal::of(7_000_218, &[]));
         }
-        let Some(tenant) = &self.tenant else {
-            return Err(Refusal::of(50_059, &[]));
-        };
+        let tenant = self.tenant.as_ref();
+        let tenant = tenant.ok_or_else(|| Refusal::of(50_059, &[]))?;
         let client = self.application.client_id();
         if self.application.tenant != tenant.id && !tenant.principals.contains(&client) {
             let client = client.to_string();
@@ -411,6 +410,7 @@ impl Call<'_> {
             signed_in: &grant.signed_in,
             claims: &self.claims,
             resource: &target.resource.name,
+            now: self.now(),
         };
         access.check()?;
         Ok(account)

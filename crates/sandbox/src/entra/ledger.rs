@@ -214,10 +214,12 @@ impl Ledger<'_> {
             .with(|database| database.execute(&sql, params![tenant, client, user, fate.number()]))
     }
 
-    pub(crate) fn refresh_tokens(&self, scope: &Scope) -> rusqlite::Result<Vec<Issued>> {
+    /// Refresh tokens with what they stand for. One that was not used was not used yet when it was
+    /// issued.
+    pub(crate) fn refresh_tokens(&self, scope: &Scope) -> rusqlite::Result<Vec<(Issued, String)>> {
         let sql = format!(
-            "SELECT family, tenant, client, user, resource, issued, NULL, used, state \
-             FROM issued_refresh WHERE {MEANT} ORDER BY issued, rowid"
+            "SELECT family, tenant, client, user, resource, issued, NULL, NULLIF(used, issued), \
+             state, body FROM issued_refresh WHERE {MEANT} ORDER BY issued, rowid"
         );
         self.list(&sql, scope)
     }
@@ -249,19 +251,20 @@ impl Ledger<'_> {
 
     pub(crate) fn access_tokens(&self, scope: &Scope) -> rusqlite::Result<Vec<Issued>> {
         let sql = format!(
-            "SELECT id, tenant, client, user, resource, issued, expires, NULL, NULL \
+            "SELECT id, tenant, client, user, resource, issued, expires, NULL, NULL, '' \
              FROM issued_access WHERE {MEANT} ORDER BY issued, rowid"
         );
-        self.list(&sql, scope)
+        let listed = self.list(&sql, scope)?;
+        Ok(listed.into_iter().map(|(issued, _)| issued).collect())
     }
 
-    fn list(&self, sql: &str, scope: &Scope) -> rusqlite::Result<Vec<Issued>> {
+    fn list(&self, sql: &str, scope: &Scope) -> rusqlite::Result<Vec<(Issued, String)>> {
         let (tenant, client, user) = scope.values();
         self.0.with(|database| {
             let mut statement = database.prepare(sql)?;
             let rows = statement.query_map(params![tenant, client, user], |row| {
                 let fate: Option<i64> = row.get(8)?;
-                Ok(Issued {
+                let issued = Issued {
                     id: row.get(0)?,
                     tenant: row.get(1)?,
                     application: row.get(2)?,
@@ -271,7 +274,8 @@ impl Ledger<'_> {
                     expires: row.get(6)?,
                     last_used: row.get(7)?,
                     fate: fate.map(Fate::of),
-                })
+                };
+                Ok((issued, row.get(9)?))
             })?;
             rows.collect()
         })
@@ -286,6 +290,23 @@ impl Ledger<'_> {
         let (tenant, client, user) = scope.values();
         self.0
             .with(|database| database.execute(&sql, params![tenant, client, user]))
+    }
+
+    /// Tenant, client and user of every consent; `*` is everybody.
+    pub(crate) fn consents(
+        &self,
+        scope: &Scope,
+    ) -> rusqlite::Result<Vec<(String, String, String)>> {
+        let sql =
+            format!("SELECT tenant, client, user FROM consent WHERE {MEANT} ORDER BY 1, 2, 3");
+        let (tenant, client, user) = scope.values();
+        self.0.with(|database| {
+            let mut statement = database.prepare(&sql)?;
+            let rows = statement.query_map(params![tenant, client, user], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+            rows.collect()
+        })
     }
 
     pub(crate) fn add_principal(&self, tenant: Uuid, client: Uuid) -> rusqlite::Result<()> {

@@ -68,6 +68,8 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) for_all: bool,
     /// An administrator's approval is needed; this person cannot give it.
     pub(crate) blocked: bool,
+    /// The code that says so.
+    pub(crate) code: u32,
     /// Whether it is a device that is let in.
     pub(crate) device: bool,
     pub(crate) organization: String,

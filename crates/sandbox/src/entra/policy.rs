@@ -8,6 +8,7 @@ use crate::entra::claims::{self, Claims};
 use crate::entra::codes::Refusal;
 use crate::entra::directory::Tenant;
 use crate::entra::flow::SignedIn;
+use crate::entra::grant::instant;
 use crate::entra::throttle::Counted;
 use crate::seed::{ConditionalAccess, Mfa};
 
@@ -92,6 +93,8 @@ pub(crate) struct Access<'a> {
     pub(crate) claims: &'a Claims,
     /// Name of the resource, for the sentence.
     pub(crate) resource: &'a str,
+    /// Seconds since 1970.
+    pub(crate) now: i64,
 }
 
 impl Access<'_> {
@@ -100,6 +103,12 @@ impl Access<'_> {
     /// # Errors
     /// When the person is not assigned, a policy blocks, or a second factor is demanded.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.assigned()?;
+        self.policies_met()
+    }
+
+    /// Whether the person may use the application at all.
+    fn assigned(&self) -> Result<(), Refusal> {
         let upn = self.account.person.upn();
         if !self.application.admits(upn) {
             let client = self.application.client_id().to_string();
@@ -110,9 +119,18 @@ impl Access<'_> {
             ];
             return Err(Refusal::of(50_105, &values));
         }
+        Ok(())
+    }
+
+    /// Whether the policies are met. An administrator who consents for everybody needs no more.
+    ///
+    /// # Errors
+    /// When a policy blocks, or a second factor or a new sign-in is demanded.
+    pub(crate) fn policies_met(&self) -> Result<(), Refusal> {
         for policy in self.policies() {
             blocked(policy)?;
         }
+        self.recent()?;
         if self.demands_mfa() && !self.signed_in.mfa {
             let code = match self.account.mfa() {
                 Mfa::None => 50_079,
@@ -121,6 +139,23 @@ impl Access<'_> {
             return Err(self.by_policy(code));
         }
         Ok(())
+    }
+
+    /// Whether the sign-in is recent enough, and with it the second factor.
+    fn recent(&self) -> Result<(), Refusal> {
+        if too_old(self.tenant, self.signed_in, self.now).is_none() {
+            return Ok(());
+        }
+        if self.demands_mfa() && self.signed_in.mfa {
+            return Err(self.by_policy(50_078));
+        }
+        let hours = self.tenant.policy.sign_in_frequency_hours;
+        let seconds = (i64::from(hours.unwrap_or_default()) * 3_600).to_string();
+        let when = instant(self.signed_in.at);
+        Err(Refusal::of(
+            70_043,
+            &[("when", &when), ("seconds", &seconds)],
+        ))
     }
 
     fn policies(&self) -> [ConditionalAccess; 2] {
@@ -140,6 +175,13 @@ impl Access<'_> {
         let refusal = Refusal::of(code, &[("resource", self.resource)]);
         refusal.with_claims(claims::policy_claims(code))
     }
+}
+
+/// For how many seconds a sign-in has been older than the tenant wants it; none when it is not.
+pub(crate) fn too_old(tenant: &Tenant, signed_in: &SignedIn, now: i64) -> Option<i64> {
+    let hours = tenant.policy.sign_in_frequency_hours?;
+    let over = now - signed_in.at - i64::from(hours) * 3_600;
+    (over >= 0).then_some(over)
 }
 
 /// What no second factor can help against.

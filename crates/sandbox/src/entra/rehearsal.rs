@@ -80,9 +80,6 @@ impl Control<'_> {
 impl crate::entra::Directory {
     fn seeded_policy(&self, tenant: uuid::Uuid) -> Option<Policy> {
         let seeded = self.seeded().find(|seeded| seeded.id == tenant)?;
-        Some(Policy {
-            user_consent: seeded.user_consent,
-            conditional_access: seeded.conditional_access,
-        })
+        Some(Policy::of(seeded))
     }
 }

@@ -211,6 +211,9 @@ pub(crate) fn session_for(
         Some(home) => home,
         None => world.directory.tenant_of(flow.tenant)?,
     };
+    if policy::too_old(&tenant, &session, world.clock.now().timestamp()).is_some() {
+        return None;
+    }
     let account = world.directory.account(&tenant, &session.upn)?;
     let since = &account.home.since;
     let current = since.revocations == session.revocations && since.passwords == session.passwords;
@@ -262,10 +265,6 @@ fn admitted(world: &World, flow: &Flow, place: &Place, account: &Account) -> Res
             resource::scopes(world, Some(&place.tenant), scope)?;
         }
     }
-    // An administrator's consent is for everybody, and no sign-in to the application.
-    if flow.purpose == Purpose::AdminConsent {
-        return Ok(());
-    }
     let access = Access {
         tenant: &place.tenant,
         application: &place.application,
@@ -273,7 +272,12 @@ fn admitted(world: &World, flow: &Flow, place: &Place, account: &Account) -> Res
         signed_in,
         claims: &flow.claims,
         resource: flow.resource.as_deref().unwrap_or(place.application.name()),
+        now: world.clock.now().timestamp(),
     };
+    // An administrator's consent is no sign-in to the application.
+    if flow.purpose == Purpose::AdminConsent {
+        return access.policies_met();
+    }
     access.check()
 }
 

@@ -264,6 +264,44 @@ async fn policies_take_effect_at_once_for_a_tenant_or_an_application() {
 }
 
 #[tokio::test]
+async fn a_sign_in_frequency_ends_what_is_older() {
+    let rig = Rig::start().await;
+    let tokens = rig.granted(MEGAN).await;
+    let frequency = |hours| TenantChange {
+        sign_in_frequency_hours: Some(hours),
+        ..TenantChange::default()
+    };
+    let everywhere = Selector::default();
+    rig.control()
+        .change_tenants(&everywhere, &frequency(4))
+        .unwrap();
+    rig.advance(4 * 3_600 - 1);
+    assert_eq!(rig.refresh(&tokens).await.status, 200);
+    rig.advance(1);
+    refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 70_043);
+    // The browser's session is too old as well: the page comes again.
+    let again = rig.granted(MEGAN).await;
+    assert_eq!(rig.refresh(&again).await.status, 200);
+    let strong = TenantChange {
+        conditional_access: Some(ConditionalAccess::RequireMfa),
+        ..TenantChange::default()
+    };
+    rig.control().change_tenants(&everywhere, &strong).unwrap();
+    let strong = rig.granted(MEGAN).await;
+    rig.advance(4 * 3_600);
+    refused(
+        &rig.refresh(&strong).await,
+        400,
+        "interaction_required",
+        50_078,
+    );
+    rig.control()
+        .change_tenants(&everywhere, &frequency(0))
+        .unwrap();
+    assert_eq!(rig.refresh(&strong).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_application_is_disabled_made_public_or_strict() {
     let rig = Rig::start().await;
     let tokens = rig.granted(MEGAN).await;
@@ -312,6 +350,14 @@ async fn assignment_may_become_required() {
         .change_applications(&tieline(), &change)
         .unwrap();
     refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 50_105);
+    let change = ApplicationChange {
+        assigned: Some(vec![MEGAN.0.into()]),
+        ..ApplicationChange::default()
+    };
+    rig.control()
+        .change_applications(&tieline(), &change)
+        .unwrap();
+    assert_eq!(rig.refresh(&tokens).await.status, 200);
 }
 
 #[tokio::test]
@@ -372,6 +418,8 @@ async fn refresh_tokens_expire_or_end_by_name() {
 async fn a_withdrawn_consent_is_missed_at_the_next_refresh() {
     let rig = Rig::start().await;
     let tokens = rig.granted(MEGAN).await;
+    let given = rig.control().consents(&tieline()).unwrap();
+    assert_eq!(given, [(CONTOSO.into(), TIELINE.into(), MEGAN.0.into())]);
     assert_eq!(rig.control().withdraw_consent(&tieline()).unwrap(), 1);
     let body = refused(&rig.refresh(&tokens).await, 400, "invalid_grant", 65_001);
     assert_eq!(body["suberror"], "consent_required");
@@ -389,8 +437,12 @@ async fn what_was_issued_is_listed_without_the_tokens() {
     assert_eq!(issued[0].user.as_deref(), Some(MEGAN.0));
     assert_eq!(issued[0].application, TIELINE);
     assert_eq!(issued[0].resource, ORGANIZATION);
-    let access = rig.control().access_tokens(&tieline()).unwrap();
     let now = rig.now().timestamp();
+    assert_eq!(
+        (issued[0].expires, issued[0].last_used),
+        (Some(now + 90 * 86_400), None)
+    );
+    let access = rig.control().access_tokens(&tieline()).unwrap();
     assert_eq!(
         (access[0].expires, access[0].last_used),
         (Some(now + 3_599), Some(now))

@@ -52,7 +52,9 @@ fn token(
 ) -> Response {
     let mut params = Params::of_form(body);
     client_auth::basic(headers, &mut params);
-    let trace = Trace::of(headers, &params, world.clock.now());
+    // What only says how to answer may stand in the address; the credentials may not.
+    let hints = Params::of_form(body).and(Params::of_query(uri));
+    let trace = Trace::of(headers, &hints, world.clock.now());
     let origin = origin(headers, uri, &world.authority);
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
@@ -126,7 +128,17 @@ fn grant(
     if grant_type == "client_credentials" && shared {
         return Err(Refusal::of(9_001_023, &[("value", grant_type)]));
     }
-    let registered = registration::find(world, segment, client)?;
+    // An application alone is at home in the tenant that it is registered in.
+    let home = client
+        .parse()
+        .ok()
+        .and_then(|id| world.directory.application(id));
+    let home = home.map(|application| application.tenant.to_string());
+    let place = match &home {
+        Some(home) if grant_type == "client_credentials" && is_organizations(segment) => home,
+        _ => segment,
+    };
+    let registered = registration::find(world, place, client)?;
     let audiences = audiences(origin, segment, registered.tenant.as_deref());
     let call = Call {
         world,
@@ -150,6 +162,10 @@ fn grant(
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => call.on_behalf_of(),
         other => Err(Refusal::of(70_003, &[("value", other)])),
     }
+}
+
+fn is_organizations(segment: &str) -> bool {
+    segment.eq_ignore_ascii_case("organizations")
 }
 
 /// The token endpoints and the issuers of the tenant, under each of its names.

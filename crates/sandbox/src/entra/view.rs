@@ -17,6 +17,8 @@ pub(crate) struct TenantView {
     pub(crate) name: String,
     pub(crate) user_consent: bool,
     pub(crate) conditional_access: ConditionalAccess,
+    pub(crate) sign_in_frequency_hours: Option<u32>,
+    pub(crate) admin_consent_requests: bool,
     pub(crate) organizations: Vec<String>,
 }
 
@@ -73,6 +75,8 @@ impl Control<'_> {
             name: tenant.name.clone(),
             user_consent: tenant.policy.user_consent,
             conditional_access: tenant.policy.conditional_access,
+            sign_in_frequency_hours: tenant.policy.sign_in_frequency_hours,
+            admin_consent_requests: tenant.policy.admin_consent_requests,
             organizations: tenant.organizations.clone(),
         });
         Ok(views.collect())

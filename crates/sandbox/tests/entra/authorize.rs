@@ -363,9 +363,13 @@ async fn a_native_client_chooses_its_port_and_a_web_client_does_not() {
         ]
     };
     let page = rig
-        .query(V2, &query(DESKTOP, "http://localhost:51234"))
+        .visit(V2, &query(DESKTOP, "http://localhost:51234"), MEGAN)
         .await;
-    assert!(page.holds("name=\"passwd\""));
+    let location = page.header("location");
+    assert!(
+        location.starts_with("http://localhost:51234/?code="),
+        "{location}"
+    );
     let page = rig
         .query(V2, &query(DESKTOP, "http://localhost:51234/other"))
         .await;

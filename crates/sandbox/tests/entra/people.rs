@@ -205,11 +205,27 @@ async fn a_password_alone_is_not_enough_for_who_needs_a_second_factor() {
 async fn a_tenant_may_leave_consent_to_administrators() {
     let rig = Rig::with(|seed| seed.tenants[0].user_consent = false).await;
     let page = first_page(&rig, ALEX).await;
-    assert!(page.holds("Need admin approval"));
+    assert!(page.holds("Need admin approval") && page.holds("AADSTS90094"));
     let found = rig
         .press(&page, &[("decision", "blocked")])
         .await
         .parameters();
     assert_eq!(found["error"], "access_denied");
     assert!(found["error_description"].starts_with("AADSTS90094"));
+}
+
+#[tokio::test]
+async fn where_administrators_can_be_asked_the_code_says_so() {
+    let rig = Rig::with(|seed| {
+        seed.tenants[0].user_consent = false;
+        seed.tenants[0].admin_consent_requests = true;
+    })
+    .await;
+    let page = first_page(&rig, ALEX).await;
+    assert!(page.holds("AADSTS90095"), "{}", page.text);
+    let found = rig
+        .press(&page, &[("decision", "blocked")])
+        .await
+        .parameters();
+    assert!(found["error_description"].starts_with("AADSTS90095"));
 }

@@ -7,7 +7,9 @@ use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Argument, Comparison, Expression, Lambda, Literal, Quantifier};
 use crate::dataverse::plan::functions::{Operand, operator};
 use crate::dataverse::plan::{Condition, Join, JoinKind, Select, Source, SourceId, Sources, Term};
-use crate::dataverse::schema::{Collection, CollectionBy, Column, Kind, Side, Single, Table};
+use crate::dataverse::schema::{
+    Collection, CollectionBy, Column, Kind, Side, Single, Table, TableKind,
+};
 use crate::dataverse::store::escaped;
 
 /// What names mean at one place of an expression: the tables in reach, and the joins made for them.
@@ -382,7 +384,7 @@ pub(crate) fn to_target<'s>(
 ) -> Condition<'s> {
     let column = &source.table.columns[single.column];
     let same = Condition::same(target.key(), Term::Column(source.id, column));
-    if column.has_several_targets() {
+    if column.has_several_targets() && !any_activity(target.table) {
         let kind = Term::Target(source.id, column);
         return same.and(Condition::same(kind, Term::text(&target.table.name)));
     }
@@ -459,13 +461,19 @@ pub(crate) fn points_at<'s>(
         .column(column)
         .ok_or_else(|| Fault::no_property(column, &source.table.name))?;
     let same = Condition::same(Term::Column(source.id, column), key);
-    if column.has_several_targets() {
+    if column.has_several_targets() && !any_activity(table) {
         return Ok(same.and(Condition::same(
             Term::Target(source.id, column),
             Term::text(&table.name),
         )));
     }
     Ok(same)
+}
+
+/// Whether a table shows the activities of all kinds: what points at one of them bears the name of
+/// its own table.
+fn any_activity(table: &Table) -> bool {
+    table.kind == TableKind::ActivityPointer
 }
 
 // === literals ===

@@ -23,7 +23,7 @@ struct Person {
 }
 
 /// The organization's currency.
-pub(super) fn currency_id(organization: Uuid) -> Uuid {
+pub(crate) fn currency_id(organization: Uuid) -> Uuid {
     Directory::object_id(&format!("{organization}/currency"))
 }
 

@@ -95,6 +95,7 @@ fn intersect(link: &RawLink) -> RawTable {
         &link.intersect,
         RawKind::Key,
     )];
+    columns.extend(link.columns.iter().cloned());
     for name in [&link.first_column, &link.second_column] {
         columns.push(RawColumn {
             access: "r".to_owned(),
@@ -132,6 +133,7 @@ fn intersect(link: &RawLink) -> RawTable {
         columns,
         keys: Vec::new(),
         description: String::new(),
+        id: None,
         custom: link.custom,
     }
 }
@@ -173,6 +175,7 @@ fn register(schema: &mut Schema, raw: &RawTable) -> Result<(), String> {
         privilege: noun,
         columns: Vec::new(),
         keys: Vec::new(),
+        known_id: raw.id,
         by_column: HashMap::new(),
         single: HashMap::new(),
         collections: HashMap::new(),
@@ -210,6 +213,7 @@ fn fill(
             format: kinds::format(column).map_err(|why| format!("{place} {why}"))?,
             auto_number: column.auto.clone(),
             description: column.description.clone(),
+            known_id: column.id,
             kind,
         });
     }

@@ -4,6 +4,7 @@
 mod build;
 mod csdl;
 pub mod custom;
+pub(crate) mod definitions;
 mod kinds;
 mod load;
 mod model;

@@ -1,0 +1,8 @@
+//! The Dataverse Web API as clients see it: a sandbox on a free port, spoken to over https.
+
+mod support;
+
+mod batch;
+mod creating;
+mod discovery;
+mod functions;

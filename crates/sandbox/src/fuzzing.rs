@@ -7,11 +7,15 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use bytes::Bytes;
 use chrono::{TimeZone as _, Utc};
 
+use crate::control::journal::Journal;
+use crate::dataverse::limits::Limits;
 use crate::dataverse::{Operation, Organizations, Service};
 use crate::entra::{Caller, Directory};
+use crate::faults::Faults;
+use crate::scenario::Player;
 use crate::seed::Seed;
 use crate::state::State;
-use crate::{Clock, World};
+use crate::{Clock, Control, LimitOptions, World};
 
 /// An organization with a few rows, and the application that may do everything in it.
 #[derive(Debug)]
@@ -69,9 +73,14 @@ impl Rows {
             directory,
             organizations,
             state,
+            limits: Limits::new(LimitOptions::default().rules(), clock.clone()),
             clock,
             authority: "localhost".to_owned(),
             hosts: Vec::new(),
+            control: Control::Off,
+            journal: Journal::off(),
+            faults: Faults::default(),
+            player: Player::default(),
         };
         Self {
             world: Arc::new(world),

@@ -7,7 +7,9 @@ mod context;
 mod cors;
 mod discovery;
 mod error;
+mod fetch;
 mod functions;
+pub(crate) mod limits;
 mod odata;
 mod organization;
 mod plan;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use uuid::Uuid;
@@ -36,7 +39,8 @@ pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
 pub use crate::dataverse::schema::custom;
 pub(crate) use crate::dataverse::service::{Operation, Service};
-use crate::entra::Verdict;
+use crate::entra::{Caller, Verdict};
+use crate::faults::Pause;
 use crate::serve::Shared;
 
 pub(crate) async fn serve(
@@ -44,20 +48,71 @@ pub(crate) async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    pause: Pause,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if let Some(mut answer) = cors::options(&method, &headers) {
         decorate(answer.headers_mut(), Uuid::new_v4());
         return answer;
     }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
+    let mut response = match arrive(&world, &uri, &headers) {
+        Ok(arrival) => admit(world, arrival, pause, method, uri, headers, body).await,
+        Err(response) => response,
+    };
+    decorate(response.headers_mut(), Uuid::new_v4());
+    response
+}
+
+/// Where a request goes, and who sends it.
+struct Arrival {
+    organization: Uuid,
+    caller: Caller,
+    origin: String,
+}
+
+/// Answers a request, if the limits let it in.
+async fn admit(
+    world: Shared,
+    arrival: Arrival,
+    pause: Pause,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = &arrival.caller;
+    let principal = caller.object_id.or(caller.application).unwrap_or_default();
+    let permit = match world.limits.enter(principal, &headers) {
+        Ok(permit) => permit,
+        Err(throttled) => return throttled.into_response(),
+    };
+    // A delay that was ordered counts as time of execution.
+    pause.wait().await;
     // SQLite blocks while it works; that must not hold up what else the runtime does.
-    let answered =
-        tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
+    let work = move || answer(&world, &arrival, &method, &uri, &headers, &body);
+    let answered = tokio::task::spawn_blocking(work).await;
     let mut response = answered.unwrap_or_else(|_| {
         let text = "An unexpected error occurred in the sandbox.";
         let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
         fault.answer().map(Body::from)
     });
+    permit.decorate(response.headers_mut());
+    response
+}
+
+/// The answer to a body that is too long, or that broke off.
+fn unread(rejection: &BytesRejection) -> Response {
+    let fault = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let text = "The request is longer than the sandbox takes. Send it in several parts.";
+        Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "0x8004418a", text)
+    } else {
+        Fault::syntax("The body of the request could not be read to its end.")
+    };
+    let mut response = refuse(fault);
     decorate(response.headers_mut(), Uuid::new_v4());
     response
 }
@@ -69,42 +124,46 @@ fn decorate(headers: &mut HeaderMap, id: Uuid) {
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache"));
-    headers.insert(
-        "x-ms-ratelimit-burst-remaining-xrm-requests",
-        HeaderValue::from_static("5999"),
-    );
-    headers.insert(
-        "x-ms-ratelimit-time-remaining-xrm-requests",
-        HeaderValue::from_static("1199"),
-    );
-    let affinity =
-        HeaderValue::from_static("ARRAffinity=sandbox; HttpOnly; Secure; SameSite=None; Path=/");
-    headers.insert(header::SET_COOKIE, affinity);
     answer::set(headers, "x-ms-service-request-id", &id.to_string());
     answer::set(headers, "req_id", &id.to_string());
 }
 
-fn answer(
-    world: &Arc<World>,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Response {
+fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Response> {
     let authority = authority_of(world, uri, headers);
-    let origin = format!("https://{authority}");
     let found = world
         .directory
         .organization_at(&authority, &world.authority);
     let organization = found.and_then(|(_, own)| world.organizations.find(own.id));
     let Some(organization) = organization else {
         let text = format!("There is no organization at {authority}.");
-        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
+        return Err(refuse(Fault::new(
+            StatusCode::NOT_FOUND,
+            "0x80040217",
+            text,
+        )));
     };
-    let caller = match caller::of(world, organization, headers) {
-        Verdict::Good(caller) => caller,
-        Verdict::Refused => return caller::challenge(world, organization, &authority),
-        Verdict::Challenged { claims } => return caller::overtaken(world, &authority, &claims),
+    match caller::of(world, organization, headers) {
+        Verdict::Good(caller) => Ok(Arrival {
+            organization: organization.id,
+            caller,
+            origin: format!("https://{authority}"),
+        }),
+        Verdict::Refused => Err(caller::challenge(world, organization, &authority)),
+        Verdict::Challenged { claims } => Err(caller::overtaken(world, &authority, &claims)),
+    }
+}
+
+fn answer(
+    world: &Arc<World>,
+    arrival: &Arrival,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
+    let Some(organization) = world.organizations.find(arrival.organization) else {
+        let text = "There is no such organization.";
+        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
     };
     if uri.path().starts_with("/api/search/") {
         return refuse(Fault::no_search());
@@ -113,11 +172,11 @@ fn answer(
         Ok(found) => found,
         Err(fault) => return refuse(fault),
     };
-    let base = format!("{origin}/api/data/{version}/");
+    let base = format!("{}/api/data/{version}/", arrival.origin);
     let service = Service {
         world,
         organization,
-        caller: &caller,
+        caller: &arrival.caller,
         base: &base,
         headers,
     };

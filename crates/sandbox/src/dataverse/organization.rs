@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::populate;
-use crate::dataverse::schema::Schema;
+use crate::dataverse::schema::{self, Schema};
 use crate::dataverse::security::{Member, Role, Roles};
 use crate::dataverse::store::{self, Store};
 use crate::entra::{Caller, Directory};
@@ -85,6 +85,18 @@ impl Organization {
             Ok(populate::fill(db, &organization, tenant, own, clock.now())?)
         })?;
         Ok(organization)
+    }
+
+    /// Entity sets, and how many rows each has.
+    pub(crate) fn row_counts(&self) -> rusqlite::Result<Vec<(String, i64)>> {
+        self.store.read(|db| {
+            let count = |table: &schema::Table| {
+                let sql = format!("SELECT COUNT(*) FROM {}", store::quoted(&table.name));
+                let rows = db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+                Ok((table.set.clone(), rows))
+            };
+            self.schema.tables.iter().map(count).collect()
+        })
     }
 
     /// The caller as a user of the organization.

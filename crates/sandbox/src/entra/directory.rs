@@ -60,6 +60,18 @@ pub(crate) struct Policy {
     pub(crate) admin_consent_requests: bool,
 }
 
+impl Policy {
+    /// What a tenant of the seed begins with.
+    pub(crate) fn of(seed: &TenantSeed) -> Self {
+        Self {
+            user_consent: seed.user_consent,
+            conditional_access: seed.conditional_access,
+            sign_in_frequency_hours: seed.sign_in_frequency_hours,
+            admin_consent_requests: seed.admin_consent_requests,
+        }
+    }
+}
+
 /// The first part of an address.
 #[derive(Debug, Clone)]
 pub(crate) enum Segment {
@@ -184,6 +196,11 @@ impl Directory {
         Some(Account { person, home })
     }
 
+    /// Every tenant as the seed has it.
+    pub(crate) fn seeded(&self) -> impl Iterator<Item = &TenantSeed> {
+        self.seed.tenants.iter()
+    }
+
     /// Every organization with its tenant.
     pub(crate) fn organizations(&self) -> impl Iterator<Item = (&TenantSeed, &OrganizationSeed)> {
         self.seed
@@ -285,12 +302,7 @@ impl Directory {
 
 impl Tenant {
     fn open(seed: &TenantSeed, ledger: Ledger<'_>) -> Result<Self, SandboxError> {
-        let policy = Policy {
-            user_consent: seed.user_consent,
-            conditional_access: seed.conditional_access,
-            sign_in_frequency_hours: seed.sign_in_frequency_hours,
-            admin_consent_requests: seed.admin_consent_requests,
-        };
+        let policy = Policy::of(seed);
         let kept: Option<Policy> = ledger.change(OF_TENANT, &seed.id.to_string())?;
         let mut people = Vec::new();
         for user in &seed.users {

@@ -2,7 +2,15 @@
 
 mod support;
 
+mod activities;
 mod batch;
+mod changing;
 mod creating;
+mod deleting;
 mod discovery;
+mod duplicates;
 mod functions;
+mod linking;
+mod published;
+mod rights;
+mod values;

@@ -102,8 +102,7 @@ impl Rig {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: directory.map(Path::to_owned),
             seed,
-            hosts: Vec::new(),
-            clock: Clock::new(now),
+            ..Options::new(Clock::new(now))
         })
         .await
         .unwrap();

@@ -480,6 +480,8 @@ fn deletions_do_what_the_published_relationships_say() {
     };
     assert_eq!(on_delete("Contact_Phonecalls"), OnDelete::Cascade);
     assert_eq!(on_delete("Contact_ActivityPointers"), OnDelete::RemoveLink);
+    assert_eq!(on_delete("contact_customer_accounts"), OnDelete::Cascade);
+    assert_eq!(on_delete("contact_customer_contacts"), OnDelete::RemoveLink);
     assert_eq!(on_delete("account_primary_contact"), OnDelete::RemoveLink);
     assert_eq!(on_delete("business_unit_system_users"), OnDelete::Restrict);
     assert_eq!(on_delete("lk_contactbase_createdby"), OnDelete::NoCascade);

@@ -46,7 +46,7 @@ pub(super) fn relate(
                 column: column.name.clone(),
                 single: single.clone(),
                 collection: collection.clone(),
-                on_delete: on_delete(column.delete),
+                on_delete: on_delete(named.and_then(|given| given.delete).or(column.delete)),
                 custom: column.custom || raw.custom,
             });
             let single = Single {

@@ -3,10 +3,14 @@
 mod support;
 
 mod activities;
+mod batch;
 mod changing;
 mod creating;
 mod deleting;
+mod discovery;
 mod duplicates;
+mod functions;
+mod keys;
 mod linking;
 mod published;
 mod rights;

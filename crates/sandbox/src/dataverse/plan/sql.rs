@@ -54,26 +54,36 @@ impl Statement {
         statement
     }
 
-    fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.sql.push_str(text);
     }
 
-    fn value(&mut self, value: &Value) {
+    pub(super) fn value(&mut self, value: &Value) {
         self.parameters.push(value.clone());
         self.sql.push('?');
     }
 
     fn query(&mut self, query: &Query<'_>) {
-        self.push(if query.distinct { "SELECT DISTINCT " } else { "SELECT " });
+        self.push(if query.distinct {
+            "SELECT DISTINCT "
+        } else {
+            "SELECT "
+        });
         self.terms(&query.columns);
         self.from(&query.select);
         if let Some(after) = &query.after {
             self.push(" AND ");
             self.after(&query.order, after);
         }
+        for (at, term) in query.group.iter().enumerate() {
+            self.push(if at == 0 { " GROUP BY " } else { ", " });
+            self.term(term);
+        }
         self.order(&query.order);
         if query.limit.is_some() || query.offset > 0 {
-            let limit = query.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+            let limit = query
+                .limit
+                .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
             self.push(&format!(" LIMIT {limit}"));
         }
         if query.offset > 0 {
@@ -94,8 +104,12 @@ impl Statement {
     }
 
     /// From `FROM` to the end of the condition, which is always there.
-    fn from(&mut self, select: &Select<'_>) {
-        self.push(&format!(" FROM {} AS s{}", quoted(&select.root.table.name), select.root.id));
+    pub(super) fn from(&mut self, select: &Select<'_>) {
+        self.push(&format!(
+            " FROM {} AS s{}",
+            quoted(&select.root.table.name),
+            select.root.id
+        ));
         for join in &select.joins {
             self.join(join);
         }
@@ -108,7 +122,11 @@ impl Statement {
             JoinKind::Inner => "JOIN",
             JoinKind::Left => "LEFT JOIN",
         };
-        self.push(&format!(" {kind} {} AS s{} ON ", quoted(&join.source.table.name), join.source.id));
+        self.push(&format!(
+            " {kind} {} AS s{} ON ",
+            quoted(&join.source.table.name),
+            join.source.id
+        ));
         self.condition(&join.on);
     }
 
@@ -165,15 +183,24 @@ impl Statement {
         self.push(")");
     }
 
-    fn term(&mut self, term: &Term<'_>) {
+    pub(super) fn term(&mut self, term: &Term<'_>) {
         match term {
             Term::Column(source, column) => self.name(*source, &column.name),
             Term::Target(source, column) => self.name(*source, &type_column(&column.name)),
             Term::Value(value) => self.value(value),
+            Term::Title(source, column, tables) => self.title(*source, column, tables),
+            Term::Label(source, column) => self.label(*source, column),
+            Term::Part(source, column, part) => self.part(*source, column, *part),
+            Term::CountOf(select) => {
+                self.push("(SELECT count(*)");
+                self.from(select);
+                self.push(")");
+            }
+            Term::Aggregate(aggregate, term) => self.aggregate(*aggregate, term),
         }
     }
 
-    fn name(&mut self, source: SourceId, column: &str) {
+    pub(super) fn name(&mut self, source: SourceId, column: &str) {
         self.push(&format!("s{source}.{}", quoted(column)));
     }
 
@@ -206,6 +233,14 @@ impl Statement {
                 self.term(outer);
                 self.push(" IN (SELECT ");
                 self.term(inner);
+                self.from(select);
+                self.push(")");
+            }
+            Condition::IsFirst(outer, inner, select) => {
+                self.term(outer);
+                self.push(" = (SELECT min(");
+                self.term(inner);
+                self.push(")");
                 self.from(select);
                 self.push(")");
             }
@@ -274,7 +309,10 @@ impl Statement {
         let begin = prefix(pattern).trim_end_matches(' ');
         let text = matches!(term, Term::Column(_, column) if matches!(column.kind, Kind::Text { .. } | Kind::Memo { .. }));
         if text && !begin.is_empty() {
-            for (sign, bound) in [(" >= ", begin.to_owned()), (" <= ", format!("{begin}\u{10ffff}"))] {
+            for (sign, bound) in [
+                (" >= ", begin.to_owned()),
+                (" <= ", format!("{begin}\u{10ffff}")),
+            ] {
                 self.push(" AND ");
                 self.term(term);
                 self.push(sign);

@@ -10,6 +10,7 @@ mod deleting;
 mod discovery;
 mod duplicates;
 mod functions;
+mod keys;
 mod linking;
 mod published;
 mod rights;

@@ -119,6 +119,42 @@ async fn the_words_of_refusals_are_those_of_dataverse() {
 }
 
 #[tokio::test]
+async fn a_body_says_what_it_is() {
+    let service = Service::start().await;
+    for name in [
+        "#Microsoft.Dynamics.CRM.account",
+        "Microsoft.Dynamics.CRM.account",
+        "mscrm.account",
+    ] {
+        service
+            .create("accounts", json!({"@odata.type": name, "name": "x"}))
+            .await;
+    }
+    for name in [
+        json!("#Microsoft.Dynamics.CRM.contact"),
+        json!("nonsense"),
+        json!(5),
+    ] {
+        let answer = service
+            .post("accounts", json!({"@odata.type": name, "name": "x"}))
+            .await;
+        assert_eq!(
+            answer.refusal(),
+            (400, "0x80048d19".to_owned()),
+            "{}",
+            answer.text
+        );
+    }
+    let task = json!({"@odata.type": "Microsoft.Dynamics.CRM.task", "subject": "Of a kind"});
+    let account = json!({"name": "x", "Account_ActivityPointers": [task]});
+    let account = service.create("accounts", account).await;
+    let tasks = service
+        .read(&format!("accounts({account})/Account_Tasks"))
+        .await;
+    assert_eq!(tasks["value"][0]["subject"], "Of a kind");
+}
+
+#[tokio::test]
 async fn a_body_that_is_no_row_is_refused() {
     let service = Service::start().await;
     let deep = format!("{}1{}", "{\"a\":".repeat(5_000), "}".repeat(5_000));

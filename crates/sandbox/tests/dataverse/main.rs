@@ -1,0 +1,5 @@
+//! The Dataverse Web API as clients see it: a sandbox on a free port, spoken to over https.
+
+mod support;
+
+mod fetch;

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use tieline_sandbox::seed::RoleSeed;
 
 use crate::support::{ANNOTATED, Answer, Service};
 
@@ -408,5 +409,74 @@ async fn a_cookie_of_another_query_is_refused() {
         let xml = format!("<fetch count='2' page='2' paging-cookie='{cookie}'><entity name='contact'/></fetch>");
         let (status, code) = fetch(&service, "contacts", &xml, &[]).await.refusal();
         assert_eq!((status, code.as_str()), (400, "0x80040203"), "{cookie}");
+    }
+}
+
+/// A sandbox whose application may read contacts and nothing else.
+async fn narrow(depth: &str) -> Service {
+    Service::with(|seed| {
+        for organization in seed.tenants.iter_mut().flat_map(|tenant| &mut tenant.organizations) {
+            let privileges = [("prvReadContact".to_owned(), depth.to_owned())].into_iter().collect();
+            organization.security_roles.push(RoleSeed { name: "Contacts".to_owned(), privileges });
+            for user in &mut organization.application_users {
+                user.roles = vec!["Contacts".to_owned()];
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_table_of_a_query_has_to_be_readable() {
+    let service = narrow("Global").await;
+    let plain = "<fetch><entity name='contact'><attribute name='fullname'/></entity></fetch>";
+    assert_eq!(rows(&service, "contacts", plain).await.len(), 12);
+    for link in ["inner", "outer", "any", "in", "all", "matchfirstrowusingcrossapply"] {
+        let xml = format!("<fetch><entity name='contact'><attribute name='fullname'/>\
+            <link-entity name='account' from='accountid' to='parentcustomerid' link-type='{link}'/></entity></fetch>");
+        assert_eq!(fetch(&service, "contacts", &xml, &[]).await.status, 403, "{link}");
+    }
+}
+
+#[tokio::test]
+async fn rows_out_of_reach_are_not_seen_nor_counted() {
+    let service = narrow("Basic").await;
+    let plain = "<fetch returntotalrecordcount='true'><entity name='contact'><attribute name='fullname'/></entity></fetch>";
+    let answer = fetch(&service, "contacts", plain, &[]).await.json();
+    let expected = odata(&service, "contacts?$select=fullname").await.len();
+    assert!(expected < 12);
+    assert_eq!((answer["value"].as_array().expect("rows").len(), answer["@odata.count"].as_u64()), (expected, Some(expected as u64)));
+    let count = "<fetch aggregate='true'><entity name='contact'><attribute name='contactid' alias='n' aggregate='count'/></entity></fetch>";
+    assert_eq!(rows(&service, "contacts", count).await[0]["n"].as_u64(), Some(expected as u64));
+}
+
+#[tokio::test]
+async fn all_columns_come_when_none_is_named() {
+    let service = Service::start().await;
+    for inside in ["", "<all-attributes/>"] {
+        let xml = format!("<fetch top='1'><entity name='contact'>{inside}<order attribute='contactid'/></entity></fetch>");
+        let answer = fetch(&service, "contacts", &xml, &[]).await.json();
+        let expected = odata(&service, "contacts?$orderby=contactid&$top=1").await.remove(0);
+        let kept: serde_json::Map<String, Value> =
+            expected.as_object().expect("a row").clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
+        assert_eq!(answer["value"][0].as_object().expect("a row"), &kept);
+        assert!(answer["@odata.context"].as_str().expect("a context").ends_with("#contacts"));
+    }
+}
+
+#[tokio::test]
+async fn no_damaged_query_brings_the_sandbox_down() {
+    let service = Service::start().await;
+    let whole = "<fetch distinct='true'><entity name='contact'><attribute name='fullname'/><attribute name='createdon' alias='y'/>\
+        <order attribute='parentcustomerid'/><filter type='or'><condition attribute='statecode' operator='eq' value='0'/>\
+        <condition attribute='createdon' operator='last-x-days' value='3'/><condition attribute='ownerid' operator='eq-or-under' value='x'/></filter>\
+        <link-entity name='account' from='accountid' to='parentcustomerid' alias='a' link-type='outer'><attribute name='name'/></link-entity></entity></fetch>";
+    let others = ["all", "in", "99999999999999999999", "-1", "", "{", "'", "<value>", "statuscode", "aggregate='true'", "contact", "%", "\u{0}", "é"];
+    let words: Vec<&str> = whole.split('\'').collect();
+    for at in 0..words.len() {
+        let mut damaged = words.clone();
+        damaged[at] = others[at % others.len()];
+        let answer = fetch(&service, "contacts", &damaged.join("'"), &[]).await;
+        assert!(matches!(answer.status, 200 | 400), "{} for {}: {}", answer.status, damaged.join("'"), answer.text);
     }
 }

@@ -21,7 +21,10 @@ impl<'s> Builder<'_, 's> {
         let mut outputs = Vec::new();
         self.aggregates_of(entity, root, linked, &mut outputs)?;
         if outputs.is_empty() {
-            return Err(refused("0x8004112f", "A query with aggregate='true' has at least one attribute with an aggregate or groupby."));
+            return Err(refused(
+                "0x8004112f",
+                "A query with aggregate='true' has at least one attribute with an aggregate or groupby.",
+            ));
         }
         unique(outputs)
     }
@@ -34,7 +37,10 @@ impl<'s> Builder<'_, 's> {
         outputs: &mut Vec<Output<'s>>,
     ) -> Outcome<()> {
         if entity.selected.all {
-            return Err(refused("0x80041107", "A query with aggregate='true' cannot have all-attributes."));
+            return Err(refused(
+                "0x80041107",
+                "A query with aggregate='true' cannot have all-attributes.",
+            ));
         }
         for attribute in &entity.selected.attributes {
             outputs.push(self.aggregated(attribute, place)?);
@@ -49,17 +55,29 @@ impl<'s> Builder<'_, 's> {
         let source = place.source;
         let column = needed(source, &attribute.name)?;
         let name = attribute.alias.clone().ok_or_else(|| {
-            refused("0x8004110b", format!("The attribute '{}' of a query with aggregate='true' needs an alias.", attribute.name))
+            refused(
+                "0x8004110b",
+                format!(
+                    "The attribute '{}' of a query with aggregate='true' needs an alias.",
+                    attribute.name
+                ),
+            )
         })?;
         let term = Term::Column(source.id, column);
         let (term, shown) = match (attribute.aggregate, attribute.group) {
             (Some(_), true) => {
-                return Err(refused("0x80041137", "An attribute can either be an aggregate or a Group By but not both"));
+                return Err(refused(
+                    "0x80041137",
+                    "An attribute can either be an aggregate or a Group By but not both",
+                ));
             }
             (None, false) => {
                 return Err(refused(
                     "0x80041107",
-                    format!("The attribute '{}' needs an aggregate or groupby='true': the query has aggregate='true'.", attribute.name),
+                    format!(
+                        "The attribute '{}' needs an aggregate or groupby='true': the query has aggregate='true'.",
+                        attribute.name
+                    ),
                 ));
             }
             (None, true) => match attribute.part {
@@ -68,7 +86,13 @@ impl<'s> Builder<'_, 's> {
                     (Term::Part(source.id, column, part), Shown::Part(part))
                 }
                 Some(_) => {
-                    return Err(refused("0x80041135", format!("The attribute '{}' holds no dates to group by.", attribute.name)));
+                    return Err(refused(
+                        "0x80041135",
+                        format!(
+                            "The attribute '{}' holds no dates to group by.",
+                            attribute.name
+                        ),
+                    ));
                 }
             },
             (Some(function), false) => {
@@ -76,14 +100,24 @@ impl<'s> Builder<'_, 's> {
                 (Term::Aggregate(aggregate, Box::new(term)), shown)
             }
         };
-        Ok(Output { name, table: source.table, column, term, shown })
+        Ok(Output {
+            name,
+            table: source.table,
+            column,
+            term,
+            shown,
+        })
     }
 }
 
 fn of(function: Function, attribute: &Attribute, column: &Column) -> Outcome<(Aggregate, Shown)> {
     let number = matches!(
         column.kind,
-        Kind::Whole { .. } | Kind::Big | Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. }
+        Kind::Whole { .. }
+            | Kind::Big
+            | Kind::Decimal { .. }
+            | Kind::Double { .. }
+            | Kind::Money { .. }
     );
     let orderly = number || matches!(column.kind, Kind::DateTime | Kind::Date);
     let fits = match function {
@@ -94,7 +128,10 @@ fn of(function: Function, attribute: &Attribute, column: &Column) -> Outcome<(Ag
     if !fits {
         return Err(refused(
             "0x8004112f",
-            format!("The attribute '{}' is of a type that this aggregate cannot be used with.", attribute.name),
+            format!(
+                "The attribute '{}' is of a type that this aggregate cannot be used with.",
+                attribute.name
+            ),
         ));
     }
     Ok(match function {
@@ -102,7 +139,9 @@ fn of(function: Function, attribute: &Attribute, column: &Column) -> Outcome<(Ag
         Function::CountColumn if attribute.distinct => (Aggregate::CountDistinct, Shown::Count),
         Function::CountColumn => (Aggregate::CountColumn, Shown::Count),
         Function::Sum => (Aggregate::Sum, Shown::Total),
-        Function::Average if matches!(column.kind, Kind::Whole { .. } | Kind::Big) => (Aggregate::WholeAverage, Shown::Total),
+        Function::Average if matches!(column.kind, Kind::Whole { .. } | Kind::Big) => {
+            (Aggregate::WholeAverage, Shown::Total)
+        }
         Function::Average => (Aggregate::Average, Shown::Total),
         Function::Least => (Aggregate::Least, Shown::Total),
         Function::Greatest => (Aggregate::Greatest, Shown::Total),

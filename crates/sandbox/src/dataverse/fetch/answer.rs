@@ -33,7 +33,11 @@ const EXCEEDED: &str = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded";
 const VERSION: &str = "Microsoft.Dynamics.CRM.globalmetadataversion";
 
 /// `GET /accounts?fetchXml=…`.
-pub(crate) fn answer<'s>(context: &Context<'s>, table: &'s Table, options: &QueryOptions) -> Outcome<Answer> {
+pub(crate) fn answer<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    options: &QueryOptions,
+) -> Outcome<Answer> {
     let fetch = parse(&decoded(options.text("fetchXml").unwrap_or_default()))?;
     if fetch.entity.name != table.name {
         if context.schema.by_name(&fetch.entity.name).is_none() {
@@ -41,7 +45,10 @@ pub(crate) fn answer<'s>(context: &Context<'s>, table: &'s Table, options: &Quer
         }
         return Err(refused(
             "0x80041128",
-            format!("The entity '{}' of the FetchXML is not that of the entity set '{}'.", fetch.entity.name, table.set),
+            format!(
+                "The entity '{}' of the FetchXML is not that of the entity set '{}'.",
+                fetch.entity.name, table.set
+            ),
         ));
     }
     let mut built = build(context, table, &fetch)?;
@@ -57,7 +64,14 @@ pub(crate) fn answer<'s>(context: &Context<'s>, table: &'s Table, options: &Quer
 
     let presenter = Presenter::new(context);
     let mut body = Map::new();
-    presenter.context_of(&mut body, &format!("{}{}", table.set, listed(context, table, &fetch, &built.outputs)));
+    presenter.context_of(
+        &mut body,
+        &format!(
+            "{}{}",
+            table.set,
+            listed(context, table, &fetch, &built.outputs)
+        ),
+    );
     if more {
         next(&presenter, &page, &built, &rows, &mut body);
     }
@@ -65,11 +79,18 @@ pub(crate) fn answer<'s>(context: &Context<'s>, table: &'s Table, options: &Quer
         let wanted = fetch.total || options.flag("$count")?;
         totals(&presenter, wanted, &built, &mut body)?;
     }
-    let shown: Vec<Value> = rows.iter().map(|row| Value::Object(present(&presenter, table, &built.outputs, row))).collect();
+    let shown: Vec<Value> = rows
+        .iter()
+        .map(|row| Value::Object(present(&presenter, table, &built.outputs, row)))
+        .collect();
     body.insert("value".to_owned(), Value::Array(shown));
     let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
     if let Some(text) = context.prefers("odata.include-annotations") {
-        set(answer.headers_mut(), "preference-applied", &format!("odata.include-annotations=\"{text}\""));
+        set(
+            answer.headers_mut(),
+            "preference-applied",
+            &format!("odata.include-annotations=\"{text}\""),
+        );
     }
     if let Ok(kind) = HeaderValue::from_str(presenter.content_type()) {
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -84,7 +105,9 @@ fn decoded(text: &str) -> String {
         if !text.trim_start().starts_with('%') {
             break;
         }
-        text = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        text = percent_encoding::percent_decode_str(&text)
+            .decode_utf8_lossy()
+            .into_owned();
     }
     text
 }
@@ -106,21 +129,32 @@ impl Page {
                 ("returntotalrecordcount", fetch.total),
             ];
             if let Some((name, _)) = paging.iter().find(|(_, given)| *given) {
-                return Err(Fault::argument(format!("The top attribute can't be specified with paging attribute {name}")));
+                return Err(Fault::argument(format!(
+                    "The top attribute can't be specified with paging attribute {name}"
+                )));
             }
             if top > PAGE_MAX {
-                return Err(Fault::argument(format!("The value of the top attribute can't be more than {PAGE_MAX}, and is {top}.")));
+                return Err(Fault::argument(format!(
+                    "The value of the top attribute can't be more than {PAGE_MAX}, and is {top}."
+                )));
             }
         }
         let size = fetch.top.or(fetch.count).unwrap_or(PAGE_MAX).min(PAGE_MAX);
-        Ok(Self { size, number: fetch.page.unwrap_or(1) })
+        Ok(Self {
+            size,
+            number: fetch.page.unwrap_or(1),
+        })
     }
 
     /// Cuts the page out of the query: behind the last row of the page before, or counted off.
     fn cut(&self, fetch: &Fetch, built: &mut Built<'_>) -> Outcome<()> {
         built.query.limit = Some(self.size + 1);
         if let (Some(text), Some(keys)) = (&fetch.cookie, &built.keys) {
-            let cookie = Cookie { page: self.number, last: Cookie::parse_inner(text)?, tracking: None };
+            let cookie = Cookie {
+                page: self.number,
+                last: Cookie::parse_inner(text)?,
+                tracking: None,
+            };
             built.query.after = cookie.values(keys)?;
         }
         if built.query.after.is_none() {
@@ -135,12 +169,30 @@ impl Page {
     }
 }
 
-fn next(presenter: &Presenter<'_, '_>, page: &Page, built: &Built<'_>, rows: &[Found], body: &mut Map<String, Value>) {
+fn next(
+    presenter: &Presenter<'_, '_>,
+    page: &Page,
+    built: &Built<'_>,
+    rows: &[Found],
+    body: &mut Map<String, Value>,
+) {
     if presenter.annotations.wants(COOKIE) {
-        let values = |row: &Found| built.keys.clone().map(|keys| keys.into_iter().zip(row.order.iter().cloned()).collect());
+        let values = |row: &Found| {
+            built
+                .keys
+                .clone()
+                .map(|keys| keys.into_iter().zip(row.order.iter().cloned()).collect())
+        };
         let last = rows.last().and_then(values);
-        let first = rows.first().map(|row| row.order.as_slice()).unwrap_or_default();
-        let cookie = Cookie { page: page.number + 1, last, tracking: None };
+        let first = rows
+            .first()
+            .map(|row| row.order.as_slice())
+            .unwrap_or_default();
+        let cookie = Cookie {
+            page: page.number + 1,
+            last,
+            tracking: None,
+        };
         body.insert(format!("@{COOKIE}"), cookie.text_from(first).into());
     }
     if presenter.annotations.wants(MORE) {
@@ -148,9 +200,18 @@ fn next(presenter: &Presenter<'_, '_>, page: &Page, built: &Built<'_>, rows: &[F
     }
 }
 
-fn totals(presenter: &Presenter<'_, '_>, wanted: bool, built: &Built<'_>, body: &mut Map<String, Value>) -> Outcome<()> {
+fn totals(
+    presenter: &Presenter<'_, '_>,
+    wanted: bool,
+    built: &Built<'_>,
+    body: &mut Map<String, Value>,
+) -> Outcome<()> {
     const MAX: i64 = PAGE_MAX as i64;
-    let whole = if wanted { Some(count(presenter.context, built, PAGE_MAX + 1)?) } else { None };
+    let whole = if wanted {
+        Some(count(presenter.context, built, PAGE_MAX + 1)?)
+    } else {
+        None
+    };
     let capped = whole.map_or(-1, |count| count.min(MAX));
     if wanted {
         body.insert("@odata.count".to_owned(), json!(capped));
@@ -171,7 +232,11 @@ fn totals(presenter: &Presenter<'_, '_>, wanted: bool, built: &Built<'_>, body: 
 fn count(context: &Context<'_>, built: &Built<'_>, limit: u64) -> Outcome<i64> {
     let statement = Statement::count(&built.query, limit);
     let mut prepared = context.db.prepare_cached(&statement.sql)?;
-    Ok(prepared.query_row(rusqlite::params_from_iter(statement.parameters), |row| row.get(0))?)
+    Ok(
+        prepared.query_row(rusqlite::params_from_iter(statement.parameters), |row| {
+            row.get(0)
+        })?,
+    )
 }
 
 fn check_aggregate(context: &Context<'_>, fetch: &Fetch, built: &Built<'_>) -> Outcome<()> {
@@ -179,7 +244,10 @@ fn check_aggregate(context: &Context<'_>, fetch: &Fetch, built: &Built<'_>) -> O
     let found = count(context, built, limit + 1)?;
     if u64::try_from(found).unwrap_or_default() > limit {
         let text = "The maximum record limit is exceeded. Reduce the number of records.";
-        return Err(refused("0x8004e023", format!("AggregateQueryRecordLimit exceeded. Cannot perform this operation. {text}")));
+        return Err(refused(
+            "0x8004e023",
+            format!("AggregateQueryRecordLimit exceeded. Cannot perform this operation. {text}"),
+        ));
     }
     Ok(())
 }
@@ -196,19 +264,28 @@ struct Found {
 
 impl Found {
     fn read<'s>(context: &Context<'s>, table: &Table, built: &mut Built<'s>) -> Outcome<Vec<Self>> {
-        let Built { query, outputs, keys } = built;
+        let Built {
+            query,
+            outputs,
+            keys,
+        } = built;
         query.columns = Vec::new();
         let root = query.select.root;
         if keys.is_some() {
             query.columns.push(root.key());
-            query.columns.push(root.term("versionnumber").unwrap_or(Term::Value(Sql::Integer(0))));
+            query.columns.push(
+                root.term("versionnumber")
+                    .unwrap_or(Term::Value(Sql::Integer(0))),
+            );
         }
         for output in outputs.iter() {
             query.columns.push(output.term.clone());
             query.columns.extend(output.target());
         }
         if keys.is_some() {
-            query.columns.extend(query.order.iter().map(|order| order.term.clone()));
+            query
+                .columns
+                .extend(query.order.iter().map(|order| order.term.clone()));
         }
         let statement = Statement::rows(query);
         let mut prepared = context.db.prepare_cached(&statement.sql)?;
@@ -220,7 +297,9 @@ impl Found {
             if keys.is_some() {
                 let key: Option<String> = row.get(0)?;
                 let version: Option<i64> = row.get(1)?;
-                id = key.and_then(|key| key.parse().ok()).map(|key| (key, version.unwrap_or_default()));
+                id = key
+                    .and_then(|key| key.parse().ok())
+                    .map(|key| (key, version.unwrap_or_default()));
                 at = 2;
             }
             let mut cells = Vec::with_capacity(outputs.len());
@@ -234,20 +313,36 @@ impl Found {
                 }
                 cells.push(records::cell(context.schema, output.column, value, target));
             }
-            let order = (at..width).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+            let order = (at..width)
+                .map(|at| row.get(at))
+                .collect::<Result<_, _>>()?;
             found.push(Self { id, cells, order });
         }
-        tracing::trace!(table = table.name, rows = found.len(), "a FetchXML query was read");
+        tracing::trace!(
+            table = table.name,
+            rows = found.len(),
+            "a FetchXML query was read"
+        );
         Ok(found)
     }
 }
 
-fn present<'s>(presenter: &Presenter<'_, 's>, table: &'s Table, outputs: &[Output<'s>], row: &Found) -> Map<String, Value> {
-    let mut body = row.id.map(|(id, version)| presenter.head(table, id, version)).unwrap_or_default();
+fn present<'s>(
+    presenter: &Presenter<'_, 's>,
+    table: &'s Table,
+    outputs: &[Output<'s>],
+    row: &Found,
+) -> Map<String, Value> {
+    let mut body = row
+        .id
+        .map(|(id, version)| presenter.head(table, id, version))
+        .unwrap_or_default();
     for (output, cell) in outputs.iter().zip(&row.cells) {
         let Some(cell) = cell else { continue };
         match output.shown {
-            Shown::Own => presenter.annotate(output.table, output.column, &output.name, cell, &mut body),
+            Shown::Own => {
+                presenter.annotate(output.table, output.column, &output.name, cell, &mut body)
+            }
             _ => annotate(presenter, output, cell, &mut body),
         }
         body.insert(output.name.clone(), value_of(output, cell));
@@ -263,10 +358,18 @@ fn value_of(output: &Output<'_>, cell: &Cell) -> Value {
 }
 
 /// The annotations of a value under another name than its column's.
-fn annotate(presenter: &Presenter<'_, '_>, output: &Output<'_>, cell: &Cell, body: &mut Map<String, Value>) {
+fn annotate(
+    presenter: &Presenter<'_, '_>,
+    output: &Output<'_>,
+    cell: &Cell,
+    body: &mut Map<String, Value>,
+) {
     let name = &output.name;
     if presenter.annotations.wants(ATTRIBUTE) {
-        body.insert(format!("{name}@{ATTRIBUTE}"), output.column.name.clone().into());
+        body.insert(
+            format!("{name}@{ATTRIBUTE}"),
+            output.column.name.clone().into(),
+        );
     }
     if presenter.annotations.wants(FORMATTED)
         && let Some(text) = text_of(presenter, output, cell)
@@ -300,7 +403,10 @@ fn listed(context: &Context<'_>, table: &Table, fetch: &Fetch, outputs: &[Output
         return String::new();
     }
     let (mut names, mut followed) = (Vec::new(), Vec::new());
-    for output in outputs.iter().filter(|output| output.table.name == table.name && output.shown == Shown::Own) {
+    for output in outputs
+        .iter()
+        .filter(|output| output.table.name == table.name && output.shown == Shown::Own)
+    {
         names.push(output.name.clone());
         for navigation in navigations(context, table, output.column) {
             followed.push(format!("{navigation}()"));
@@ -316,8 +422,13 @@ fn navigations(context: &Context<'_>, table: &Table, column: &Column) -> Vec<Str
         return Vec::new();
     };
     let mut names: Vec<String> = Vec::new();
-    for target in targets.iter().filter(|target| **target < context.schema.tables.len()) {
-        let name = table.navigation_of(&column.name, *target).map(|single| single.name.clone());
+    for target in targets
+        .iter()
+        .filter(|target| **target < context.schema.tables.len())
+    {
+        let name = table
+            .navigation_of(&column.name, *target)
+            .map(|single| single.name.clone());
         names.extend(name.filter(|name| !names.contains(name)));
     }
     names

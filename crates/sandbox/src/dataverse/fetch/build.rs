@@ -43,12 +43,24 @@ pub(super) struct Builder<'c, 's> {
     pub(super) unnamed: usize,
 }
 
-pub(super) fn build<'s>(context: &Context<'s>, table: &'s Table, fetch: &Fetch) -> Outcome<Built<'s>> {
+pub(super) fn build<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    fetch: &Fetch,
+) -> Outcome<Built<'s>> {
     let mut sources = Sources::default();
     let mut query = Query::of(table, &mut sources);
-    let root = Place { alias: table.name.clone(), source: query.select.root };
-    let mut builder =
-        Builder { context, sources, places: vec![root.clone()], raw_order: fetch.raw_order, unnamed: 0 };
+    let root = Place {
+        alias: table.name.clone(),
+        source: query.select.root,
+    };
+    let mut builder = Builder {
+        context,
+        sources,
+        places: vec![root.clone()],
+        raw_order: fetch.raw_order,
+        unnamed: 0,
+    };
     let linked = builder.fill(&mut query.select, &fetch.entity, root.source)?;
     let outputs = if fetch.aggregate {
         builder.aggregates(&fetch.entity, &root, &linked)?
@@ -56,10 +68,17 @@ pub(super) fn build<'s>(context: &Context<'s>, table: &'s Table, fetch: &Fetch) 
         builder.outputs(fetch, &root, &linked)?
     };
     if outputs.len() > OUTPUTS_MAX {
-        return Err(Fault::argument(format!("A query shows {OUTPUTS_MAX} columns at most.")));
+        return Err(Fault::argument(format!(
+            "A query shows {OUTPUTS_MAX} columns at most."
+        )));
     }
     let mut keys = Vec::new();
-    let wanted = builder.orders(&fetch.entity, &root, &linked, fetch.aggregate.then_some(&outputs))?;
+    let wanted = builder.orders(
+        &fetch.entity,
+        &root,
+        &linked,
+        fetch.aggregate.then_some(&outputs),
+    )?;
     for (name, order) in wanted {
         keys.push(name);
         query.order.push(order);
@@ -70,22 +89,40 @@ pub(super) fn build<'s>(context: &Context<'s>, table: &'s Table, fetch: &Fetch) 
         builder.settle(&root, &linked, &mut keys, &mut query.order);
     } else {
         // Whatever was not ordered keeps one order through all pages.
-        query.order.extend(outputs.iter().map(|output| Order { term: output.term.clone(), descending: false }));
+        query.order.extend(outputs.iter().map(|output| Order {
+            term: output.term.clone(),
+            descending: false,
+        }));
     }
     if fetch.aggregate {
-        query.group = outputs.iter().filter(|output| output.groups()).map(|output| output.term.clone()).collect();
+        query.group = outputs
+            .iter()
+            .filter(|output| output.groups())
+            .map(|output| output.term.clone())
+            .collect();
     }
-    Ok(Built { query, outputs, keys: whole.then_some(keys) })
+    Ok(Built {
+        query,
+        outputs,
+        keys: whole.then_some(keys),
+    })
 }
 
 impl<'s> Builder<'_, 's> {
     pub(super) fn table(&self, name: &str) -> Outcome<&'s Table> {
-        self.context.schema.by_name(name).ok_or_else(|| no_entity(name))
+        self.context
+            .schema
+            .by_name(name)
+            .ok_or_else(|| no_entity(name))
     }
 
     /// The rows of a table that the caller may see. Pairs of rows are nobody's.
     pub(super) fn visible(&self, source: Source<'s>) -> Outcome<Condition<'s>> {
-        if source.table.kind == TableKind::Intersect { Ok(Condition::Always) } else { self.context.visible(source) }
+        if source.table.kind == TableKind::Intersect {
+            Ok(Condition::Always)
+        } else {
+            self.context.visible(source)
+        }
     }
 
     /// Puts what an element restricts and links into a select over its table.
@@ -96,7 +133,8 @@ impl<'s> Builder<'_, 's> {
         source: Source<'s>,
     ) -> Outcome<Vec<Linked<'f, 's>>> {
         let linked = self.place(entity)?;
-        let mut condition = std::mem::replace(&mut select.condition, Condition::Always).and(self.visible(source)?);
+        let mut condition =
+            std::mem::replace(&mut select.condition, Condition::Always).and(self.visible(source)?);
         self.join(select, &mut condition, source, &linked)?;
         for link in entity.links.iter().filter(|link| link.kind.restricts()) {
             condition = condition.and(self.restriction(source, link)?);
@@ -106,7 +144,11 @@ impl<'s> Builder<'_, 's> {
         Ok(linked)
     }
 
-    pub(super) fn filters(&mut self, filters: &[Filter], source: Source<'s>) -> Outcome<Condition<'s>> {
+    pub(super) fn filters(
+        &mut self,
+        filters: &[Filter],
+        source: Source<'s>,
+    ) -> Outcome<Condition<'s>> {
         let mut condition = Condition::Always;
         for filter in filters {
             condition = condition.and(self.filter(filter, source)?);
@@ -117,9 +159,20 @@ impl<'s> Builder<'_, 's> {
     /// The table that a name in `entityname` or before the dot of `valueof` means.
     pub(super) fn place_of(&self, name: &str) -> Outcome<Source<'s>> {
         let of_alias = self.places.iter().rev().find(|place| place.alias == name);
-        let of_name = || self.places.iter().rev().find(|place| place.source.table.name == name);
-        of_alias.or_else(of_name).map(|place| place.source).ok_or_else(|| {
-            refused("0x80041126", format!("LinkEntity with name or alias '{name}' is not found in the query."))
-        })
+        let of_name = || {
+            self.places
+                .iter()
+                .rev()
+                .find(|place| place.source.table.name == name)
+        };
+        of_alias
+            .or_else(of_name)
+            .map(|place| place.source)
+            .ok_or_else(|| {
+                refused(
+                    "0x80041126",
+                    format!("LinkEntity with name or alias '{name}' is not found in the query."),
+                )
+            })
     }
 }

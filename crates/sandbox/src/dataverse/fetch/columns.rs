@@ -32,7 +32,13 @@ pub(super) enum Shown {
 impl<'s> Output<'s> {
     fn own(source: Source<'s>, column: &'s Column) -> Self {
         let term = Term::Column(source.id, column);
-        Self { name: column.property(), table: source.table, column, term, shown: Shown::Own }
+        Self {
+            name: column.property(),
+            table: source.table,
+            column,
+            term,
+            shown: Shown::Own,
+        }
     }
 
     /// Whether rows are grouped by it, in a query of aggregates.
@@ -43,7 +49,9 @@ impl<'s> Output<'s> {
     /// The table that a lookup's value is a row of, where the column alone does not say it.
     pub(super) fn target(&self) -> Option<Term<'s>> {
         match &self.term {
-            Term::Column(source, column) if column.has_several_targets() => Some(Term::Target(*source, column)),
+            Term::Column(source, column) if column.has_several_targets() => {
+                Some(Term::Target(*source, column))
+            }
             _ => None,
         }
     }
@@ -64,22 +72,49 @@ impl<'s> Builder<'_, 's> {
         let mut outputs = Vec::new();
         let (source, selected) = (root.source, &fetch.entity.selected);
         if selected.all || selected.silent() {
-            outputs.extend(Shape::whole(source.table).columns.into_iter().map(|column| Output::own(source, column)));
+            outputs.extend(
+                Shape::whole(source.table)
+                    .columns
+                    .into_iter()
+                    .map(|column| Output::own(source, column)),
+            );
         }
         for attribute in &selected.attributes {
             outputs.extend(self.output(attribute, root, Prefix::None)?);
         }
-        if !fetch.distinct {
-            let money = |output: &Output<'_>| output.shown == Shown::Own && matches!(output.column.kind, Kind::Money { .. });
-            let currency = outputs.iter().any(money).then(|| source.table.column("transactioncurrencyid")).flatten();
-            let along = currency.into_iter().chain(source.table.column(&source.table.key));
-            outputs.extend(along.map(|column| Output::own(source, column)));
-        }
         self.linked_outputs(linked, &mut outputs)?;
+        if !fetch.distinct {
+            Self::come_along(source, &mut outputs);
+        }
         unique(outputs)
     }
 
-    fn linked_outputs(&self, linked: &[Linked<'_, 's>], outputs: &mut Vec<Output<'s>>) -> Outcome<()> {
+    /// The currency of money and the key: shown unasked, unless something else has their name.
+    fn come_along(source: Source<'s>, outputs: &mut Vec<Output<'s>>) {
+        let money = |output: &Output<'_>| {
+            output.shown == Shown::Own && matches!(output.column.kind, Kind::Money { .. })
+        };
+        let currency = if outputs.iter().any(money) {
+            source.table.column("transactioncurrencyid")
+        } else {
+            None
+        };
+        for column in currency
+            .into_iter()
+            .chain(source.table.column(&source.table.key))
+        {
+            let output = Output::own(source, column);
+            if !outputs.iter().any(|known| known.name == output.name) {
+                outputs.push(output);
+            }
+        }
+    }
+
+    fn linked_outputs(
+        &self,
+        linked: &[Linked<'_, 's>],
+        outputs: &mut Vec<Output<'s>>,
+    ) -> Outcome<()> {
         for Linked { link, place, inner } in linked {
             if link.entity.selected.all {
                 for column in Shape::whole(place.source.table).columns {
@@ -97,7 +132,12 @@ impl<'s> Builder<'_, 's> {
         Ok(())
     }
 
-    fn output(&self, attribute: &Attribute, place: &Place<'s>, prefix: Prefix) -> Outcome<Option<Output<'s>>> {
+    fn output(
+        &self,
+        attribute: &Attribute,
+        place: &Place<'s>,
+        prefix: Prefix,
+    ) -> Outcome<Option<Output<'s>>> {
         let source = place.source;
         let Some(column) = source.table.column(&attribute.name) else {
             // Names behind lookups and choices can be asked for; their values come as annotations.
@@ -105,9 +145,18 @@ impl<'s> Builder<'_, 's> {
             return Ok(None);
         };
         if attribute.count_children {
-            let name = attribute.alias.clone().unwrap_or_else(|| attribute.name.clone());
+            let name = attribute
+                .alias
+                .clone()
+                .unwrap_or_else(|| attribute.name.clone());
             let term = self.children(source)?;
-            return Ok(Some(Output { name, table: source.table, column, term, shown: Shown::Count }));
+            return Ok(Some(Output {
+                name,
+                table: source.table,
+                column,
+                term,
+                shown: Shown::Count,
+            }));
         }
         if !shown(column) || !column.access.read {
             return Ok(None);
@@ -131,13 +180,29 @@ impl<'s> Builder<'_, 's> {
                 && (one.column.starts_with("parent") || one.column == "managerid")
         });
         let missing = || {
-            refused("0x80047020", format!("The entity '{}' has no hierarchical relationship.", source.table.name))
+            refused(
+                "0x80047020",
+                format!(
+                    "The entity '{}' has no hierarchical relationship.",
+                    source.table.name
+                ),
+            )
         };
-        let column = found.and_then(|one| source.table.column(&one.column)).ok_or_else(missing)?;
+        let column = found
+            .and_then(|one| source.table.column(&one.column))
+            .ok_or_else(missing)?;
         // A statement inside of a term has names of its own; none of the others is as high.
-        let root = Source { id: source.id + CHILDREN, table: source.table };
-        let condition = Condition::same(Term::Column(root.id, column), source.key()).and(self.visible(root)?);
-        Ok(Term::CountOf(Box::new(Select { root, joins: Vec::new(), condition })))
+        let root = Source {
+            id: source.id + CHILDREN,
+            table: source.table,
+        };
+        let condition =
+            Condition::same(Term::Column(root.id, column), source.key()).and(self.visible(root)?);
+        Ok(Term::CountOf(Box::new(Select {
+            root,
+            joins: Vec::new(),
+            condition,
+        })))
     }
 
     // === orders ===
@@ -171,16 +236,30 @@ impl<'s> Builder<'_, 's> {
             ));
         }
         let name = order.attribute.as_deref().ok_or_else(|| {
-            refused("0x80041133", "An attribute is required for an order clause for a non-aggregate Query.")
+            refused(
+                "0x80041133",
+                "An attribute is required for an order clause for a non-aggregate Query.",
+            )
         })?;
         let source = match &order.entity {
             Some(entity) => self.place_of(entity)?,
             None => place.source,
         };
         let subject = self.subject(source, name)?;
-        let shown = source.table.column(name).filter(|column| self.ordered_by_text(column));
-        let term = shown.and_then(|column| self.shown_as(source, column)).unwrap_or_else(|| subject.term());
-        Ok((self.key(source, name), Order { term, descending: order.descending }))
+        let shown = source
+            .table
+            .column(name)
+            .filter(|column| self.ordered_by_text(column));
+        let term = shown
+            .and_then(|column| self.shown_as(source, column))
+            .unwrap_or_else(|| subject.term());
+        Ok((
+            self.key(source, name),
+            Order {
+                term,
+                descending: order.descending,
+            },
+        ))
     }
 
     fn ordered_by_text(&self, column: &Column) -> bool {
@@ -202,7 +281,10 @@ impl<'s> Builder<'_, 's> {
         let name = self.key(root.source, &root.source.table.key);
         if !keys.contains(&name) {
             keys.push(name);
-            order.push(Order { term: root.source.key(), descending: false });
+            order.push(Order {
+                term: root.source.key(),
+                descending: false,
+            });
         }
         for Linked { place, inner, .. } in linked {
             self.settle(place, inner, keys, order);
@@ -211,8 +293,15 @@ impl<'s> Builder<'_, 's> {
 
     /// What a column is called in paging cookies.
     fn key(&self, source: Source<'s>, column: &str) -> String {
-        let place = self.places.iter().skip(1).find(|place| place.source.id == source.id);
-        place.map_or_else(|| column.to_owned(), |place| format!("{}.{column}", place.alias))
+        let place = self
+            .places
+            .iter()
+            .skip(1)
+            .find(|place| place.source.id == source.id);
+        place.map_or_else(
+            || column.to_owned(),
+            |place| format!("{}.{column}", place.alias),
+        )
     }
 }
 
@@ -234,13 +323,28 @@ fn by_alias<'s>(order: &tree::Order, outputs: &[Output<'s>]) -> Outcome<(String,
             return Err(refused("0x80041131", text));
         }
         (None, None) => {
-            return Err(refused("0x80041134", "An alias is required for an order clause for an aggregate Query."));
+            return Err(refused(
+                "0x80041134",
+                "An alias is required for an order clause for an aggregate Query.",
+            ));
         }
     };
-    let output = outputs.iter().find(|output| output.name == *alias).ok_or_else(|| {
-        refused("0x8004110a", format!("The alias '{alias}' of an order clause does not exist in the query."))
-    })?;
-    Ok((alias.clone(), Order { term: output.term.clone(), descending: order.descending }))
+    let output = outputs
+        .iter()
+        .find(|output| output.name == *alias)
+        .ok_or_else(|| {
+            refused(
+                "0x8004110a",
+                format!("The alias '{alias}' of an order clause does not exist in the query."),
+            )
+        })?;
+    Ok((
+        alias.clone(),
+        Order {
+            term: output.term.clone(),
+            descending: order.descending,
+        },
+    ))
 }
 
 /// A name stands for one column. The same column again says nothing new.
@@ -250,12 +354,21 @@ pub(super) fn unique(outputs: Vec<Output<'_>>) -> Outcome<Vec<Output<'_>>> {
     for output in outputs {
         match names.get(&output.name) {
             None => {
-                names.insert(output.name.clone(), (output.column.name.clone(), output.shown));
+                names.insert(
+                    output.name.clone(),
+                    (output.column.name.clone(), output.shown),
+                );
                 kept.push(output);
             }
-            Some((column, shown)) if *column == output.column.name && *shown == output.shown && output.shown == Shown::Own => {}
+            Some((column, shown))
+                if *column == output.column.name
+                    && *shown == output.shown
+                    && output.shown == Shown::Own => {}
             Some(_) => {
-                return Err(refused("0x80041130", format!("The alias '{}' is used by several attributes.", output.name)));
+                return Err(refused(
+                    "0x80041130",
+                    format!("The alias '{}' is used by several attributes.", output.name),
+                ));
             }
         }
     }
@@ -264,5 +377,9 @@ pub(super) fn unique(outputs: Vec<Output<'_>>) -> Outcome<Vec<Output<'_>>> {
 
 /// The column of an attribute, in a query where there is no other way to it.
 pub(super) fn needed<'s>(source: Source<'s>, name: &str) -> Outcome<&'s Column> {
-    source.table.column(name).filter(|column| shown(column)).ok_or_else(|| no_attribute(source.table, name))
+    source
+        .table
+        .column(name)
+        .filter(|column| shown(column))
+        .ok_or_else(|| no_attribute(source.table, name))
 }

@@ -6,7 +6,6 @@ use crate::dataverse::error::Outcome;
 use crate::dataverse::fetch::build::Builder;
 use crate::dataverse::fetch::tree::{self, Filter, Part};
 use crate::dataverse::fetch::{no_attribute, refused};
-use crate::dataverse::odata::Comparison;
 use crate::dataverse::plan::{Condition, Operand, Operator, Source, Term, operator};
 use crate::dataverse::schema::{Access, Column, Kind, Required, Table};
 
@@ -57,7 +56,13 @@ impl<'s> Builder<'_, 's> {
         };
         let subject = self.subject(source, &condition.attribute)?;
         let operator = operator(&condition.operator).ok_or_else(|| {
-            refused("0x80041120", format!("Invalid condition operator specified: '{}'.", condition.operator))
+            refused(
+                "0x80041120",
+                format!(
+                    "Invalid condition operator specified: '{}'.",
+                    condition.operator
+                ),
+            )
         })?;
         if let Some(other) = &condition.value_of {
             return self.columns_compared(&subject, operator, other, source);
@@ -75,7 +80,10 @@ impl<'s> Builder<'_, 's> {
         source: Source<'s>,
     ) -> Outcome<Condition<'s>> {
         let Operator::Compare(comparison) = operator else {
-            return Err(refused("0x80041120", "The operators of a condition with 'valueof' are eq, ne, gt, ge, lt and le."));
+            return Err(refused(
+                "0x80041120",
+                "The operators of a condition with 'valueof' are eq, ne, gt, ge, lt and le.",
+            ));
         };
         let other = match other.rsplit_once('.') {
             Some((place, name)) => self.subject(self.place_of(place)?, name)?,
@@ -85,15 +93,13 @@ impl<'s> Builder<'_, 's> {
         if kind_of(left) != kind_of(right) {
             return Err(refused(
                 "0x80040203",
-                format!("The attributes '{}' and '{}' cannot be compared: they are of different types.", left.name, right.name),
+                format!(
+                    "The attributes '{}' and '{}' cannot be compared: they are of different types.",
+                    left.name, right.name
+                ),
             ));
         }
-        let compared = Condition::Compare(subject.term(), comparison, other.term());
-        Ok(match comparison {
-            Comparison::Ne => compared,
-            // Nothing equals nothing.
-            _ => compared.and(Condition::IsNull(subject.term()).negated()),
-        })
+        Ok(Condition::Compare(subject.term(), comparison, other.term()))
     }
 
     /// A column by its name, or the text behind it: `owneridname`, `statecodename`.
@@ -101,26 +107,37 @@ impl<'s> Builder<'_, 's> {
         let table = source.table;
         if let Some(column) = table.column(name) {
             if matches!(column.kind, Kind::Parties { .. } | Kind::Image) {
-                return Err(refused("0x80041103", format!("The attribute '{name}' cannot be used in a condition or an order.")));
+                return Err(refused(
+                    "0x80041103",
+                    format!("The attribute '{name}' cannot be used in a condition or an order."),
+                ));
             }
             return Ok(Subject::Kept(Term::Column(source.id, column), column));
         }
-        let base = name.strip_suffix("name").and_then(|base| table.column(base));
+        let base = name
+            .strip_suffix("name")
+            .and_then(|base| table.column(base));
         let term = base.and_then(|column| self.shown_as(source, column));
-        term.map(|term| Subject::Made(term, Box::new(text_column(name)))).ok_or_else(|| no_attribute(table, name))
+        term.map(|term| Subject::Made(term, Box::new(text_column(name))))
+            .ok_or_else(|| no_attribute(table, name))
     }
 
     /// What people read in place of a column's value, where they read something else.
     pub(super) fn shown_as(&self, source: Source<'s>, column: &'s Column) -> Option<Term<'s>> {
         match &column.kind {
             Kind::Lookup { targets, .. } => {
-                let tables = targets.iter().map(|target| self.context.schema.table(*target));
-                let named: Vec<&'s Table> = tables.filter(|table| table.column(&table.title).is_some()).collect();
+                let tables = targets
+                    .iter()
+                    .map(|target| self.context.schema.table(*target));
+                let named: Vec<&'s Table> = tables
+                    .filter(|table| table.column(&table.title).is_some())
+                    .collect();
                 Some(Term::Title(source.id, column, named))
             }
-            Kind::Choice { .. } | Kind::State { .. } | Kind::Status { .. } | Kind::Boolean { .. } => {
-                Some(Term::Label(source.id, column))
-            }
+            Kind::Choice { .. }
+            | Kind::State { .. }
+            | Kind::Status { .. }
+            | Kind::Boolean { .. } => Some(Term::Label(source.id, column)),
             _ => None,
         }
     }
@@ -141,9 +158,16 @@ fn text_column(name: &str) -> Column {
         name: name.to_owned(),
         schema_name: name.to_owned(),
         label: String::new(),
-        kind: Kind::Text { max: 4_000, format: "Text" },
+        kind: Kind::Text {
+            max: 4_000,
+            format: "Text",
+        },
         required: Required::No,
-        access: Access { create: false, update: false, read: true },
+        access: Access {
+            create: false,
+            update: false,
+            read: true,
+        },
         custom: false,
         indexed: false,
         format: "",

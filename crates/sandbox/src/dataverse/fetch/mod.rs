@@ -27,14 +27,19 @@ const CACHE: &str = "MetadataCacheDetails: ProviderType=Dynamic, StandardCache=T
 fn no_entity(name: &str) -> Fault {
     refused(
         "0x80041102",
-        format!("The entity with a name = '{name}' with namemapping = 'Logical' was not found in the MetadataCache. {CACHE}"),
+        format!(
+            "The entity with a name = '{name}' with namemapping = 'Logical' was not found in the MetadataCache. {CACHE}"
+        ),
     )
 }
 
 fn no_attribute(table: &Table, name: &str) -> Fault {
     refused(
         "0x80041103",
-        format!("'{}' entity doesn't contain attribute with Name = '{name}' and NameMapping = 'Logical'. {CACHE}", table.name),
+        format!(
+            "'{}' entity doesn't contain attribute with Name = '{name}' and NameMapping = 'Logical'. {CACHE}",
+            table.name
+        ),
     )
 }
 

@@ -24,9 +24,13 @@ pub(crate) fn parse(text: &str) -> Outcome<Fetch> {
     if text.trim().is_empty() {
         return Err(refused("0x80041124", "The FetchXML text is empty."));
     }
-    let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text.trim_start_matches('\u{feff}').trim(), options)
-        .map_err(|error| refused("0x80040201", format!("Invalid XML. {error}.")))?;
+    let options = ParsingOptions {
+        nodes_limit: NODES_MAX,
+        ..ParsingOptions::default()
+    };
+    let document =
+        Document::parse_with_options(text.trim_start_matches('\u{feff}').trim(), options)
+            .map_err(|error| refused("0x80040201", format!("Invalid XML. {error}.")))?;
     let root = document.root_element();
     if !root.has_tag_name("fetch") {
         return Err(unexpected(root, "fetch"));
@@ -50,11 +54,15 @@ impl Reader {
                 return Err(unexpected(child, "entity"));
             }
             if entity.is_some() {
-                return Err(refused("0x8004111c", "A fetch element has one entity element, not several."));
+                return Err(refused(
+                    "0x8004111c",
+                    "A fetch element has one entity element, not several.",
+                ));
             }
             entity = Some(self.entity(child)?);
         }
-        let entity = entity.ok_or_else(|| refused("0x80041123", "The fetch element has no entity element."))?;
+        let entity = entity
+            .ok_or_else(|| refused("0x80041123", "The fetch element has no entity element."))?;
         Ok(Fetch {
             top: number(node, "top")?,
             count: number(node, "count")?,
@@ -71,7 +79,10 @@ impl Reader {
 
     fn entity(&mut self, node: Node<'_, '_>) -> Outcome<Entity> {
         self.enter()?;
-        let mut entity = Entity { name: needed(node, "name")?, ..Entity::default() };
+        let mut entity = Entity {
+            name: needed(node, "name")?,
+            ..Entity::default()
+        };
         for child in elements(node) {
             match child.tag_name().name() {
                 "attribute" => entity.selected.attributes.push(attribute(child)?),
@@ -81,11 +92,17 @@ impl Reader {
                 "filter" => entity.filters.push(self.filter(child)?),
                 "link-entity" => entity.links.push(self.link(child)?),
                 name => {
-                    let xml = node.document().input_text().get(child.range()).unwrap_or_default();
+                    let xml = node
+                        .document()
+                        .input_text()
+                        .get(child.range())
+                        .unwrap_or_default();
                     let xml: String = xml.chars().take(200).collect();
                     return Err(refused(
                         "0x8004111c",
-                        format!("Invalid Child Node, valid nodes are filter, order, link-entity, attribute, all-attributes, no-attrs. NodeName = {name} NodeXml = {xml}"),
+                        format!(
+                            "Invalid Child Node, valid nodes are filter, order, link-entity, attribute, all-attributes, no-attrs. NodeName = {name} NodeXml = {xml}"
+                        ),
                     ));
                 }
             }
@@ -97,29 +114,55 @@ impl Reader {
     fn link(&mut self, node: Node<'_, '_>) -> Outcome<Link> {
         self.links += 1;
         if self.links > LINKS_MAX {
-            return Err(refused("0x8004430d", "Number of link entities in query exceeded maximum limit."));
+            return Err(refused(
+                "0x8004430d",
+                "Number of link entities in query exceeded maximum limit.",
+            ));
         }
         let on = match (text(node, "from"), text(node, "to")) {
             (Some(from), Some(to)) => Some((from, to)),
             (None, None) => None,
-            _ => return Err(refused("0x80041111", "A link-entity element has both of 'from' and 'to', or neither.")),
+            _ => {
+                return Err(refused(
+                    "0x80041111",
+                    "A link-entity element has both of 'from' and 'to', or neither.",
+                ));
+            }
         };
         let alias = text(node, "alias");
         if let Some(alias) = &alias {
             check_name(alias)?;
         }
         let word = text(node, "link-type").unwrap_or_default();
-        let kind = link_kind(&word)
-            .ok_or_else(|| refused("0x80041117", format!("Invalid link-type specified: '{word}'.")))?;
-        Ok(Link { entity: self.entity(node)?, on, alias, kind })
+        let kind = link_kind(&word).ok_or_else(|| {
+            refused(
+                "0x80041117",
+                format!("Invalid link-type specified: '{word}'."),
+            )
+        })?;
+        Ok(Link {
+            entity: self.entity(node)?,
+            on,
+            alias,
+            kind,
+        })
     }
 
     fn filter(&mut self, node: Node<'_, '_>) -> Outcome<Filter> {
         self.enter()?;
-        let any = match text(node, "type").unwrap_or_default().to_ascii_lowercase().as_str() {
+        let any = match text(node, "type")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "" | "and" => false,
             "or" => true,
-            other => return Err(refused("0x80041122", format!("Invalid filter type specified: '{other}'."))),
+            other => {
+                return Err(refused(
+                    "0x80041122",
+                    format!("Invalid filter type specified: '{other}'."),
+                ));
+            }
         };
         let mut parts = Vec::new();
         for child in elements(node) {
@@ -137,18 +180,31 @@ impl Reader {
     fn condition(&mut self, node: Node<'_, '_>) -> Outcome<Condition> {
         self.conditions += 1;
         if self.conditions > CONDITIONS_MAX {
-            return Err(refused("0x8004430c", "Number of conditions in query exceeded maximum limit."));
+            return Err(refused(
+                "0x8004430c",
+                "Number of conditions in query exceeded maximum limit.",
+            ));
         }
-        let mut values: Vec<String> = node.attribute("value").map(str::to_owned).into_iter().collect();
+        let mut values: Vec<String> = node
+            .attribute("value")
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
         for child in elements(node) {
             if !child.has_tag_name("value") {
                 return Err(unexpected(child, "value"));
             }
-            let inner = child.descendants().filter(Node::is_text).filter_map(|part| part.text());
+            let inner = child
+                .descendants()
+                .filter(Node::is_text)
+                .filter_map(|part| part.text());
             values.push(inner.collect());
         }
         if values.len() > VALUES_MAX {
-            return Err(refused("0x8004430e", "Number of parameters in a condition exceeded maximum limit."));
+            return Err(refused(
+                "0x8004430e",
+                "Number of parameters in a condition exceeded maximum limit.",
+            ));
         }
         Ok(Condition {
             attribute: needed(node, "attribute")?,
@@ -162,7 +218,10 @@ impl Reader {
     fn enter(&mut self) -> Outcome<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(refused("0x8004111c", format!("The FetchXML nests its elements deeper than {DEPTH_MAX} levels.")));
+            return Err(refused(
+                "0x8004111c",
+                format!("The FetchXML nests its elements deeper than {DEPTH_MAX} levels."),
+            ));
         }
         Ok(())
     }
@@ -175,18 +234,33 @@ fn attribute(node: Node<'_, '_>) -> Outcome<Attribute> {
     }
     let aggregate = text(node, "aggregate")
         .map(|word| {
-            function(&word).ok_or_else(|| refused("0x8004112f", format!("Invalid aggregate function specified: '{word}'.")))
+            function(&word).ok_or_else(|| {
+                refused(
+                    "0x8004112f",
+                    format!("Invalid aggregate function specified: '{word}'."),
+                )
+            })
         })
         .transpose()?;
     let part = text(node, "dategrouping")
         .map(|word| {
-            date_part(&word).ok_or_else(|| refused("0x80041135", format!("Invalid date grouping specified: '{word}'.")))
+            date_part(&word).ok_or_else(|| {
+                refused(
+                    "0x80041135",
+                    format!("Invalid date grouping specified: '{word}'."),
+                )
+            })
         })
         .transpose()?;
     let count_children = match text(node, "rowaggregate") {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("countchildren") => true,
-        Some(word) => return Err(refused("0x8004112f", format!("Invalid row aggregate specified: '{word}'."))),
+        Some(word) => {
+            return Err(refused(
+                "0x8004112f",
+                format!("Invalid row aggregate specified: '{word}'."),
+            ));
+        }
     };
     Ok(Attribute {
         name: needed(node, "name")?,
@@ -254,21 +328,36 @@ fn elements<'a, 'i>(node: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
 
 /// An attribute that says something.
 fn text(node: Node<'_, '_>, name: &str) -> Option<String> {
-    node.attribute(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    node.attribute(name)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 fn needed(node: Node<'_, '_>, name: &str) -> Outcome<String> {
     text(node, name).ok_or_else(|| {
         let element = node.tag_name().name();
-        refused("0x8004111e", format!("Required attribute '{name}' is missing from the {element} element."))
+        refused(
+            "0x8004111e",
+            format!("Required attribute '{name}' is missing from the {element} element."),
+        )
     })
 }
 
 fn flag(node: Node<'_, '_>, name: &str, code: &'static str) -> Outcome<bool> {
-    match node.attribute(name).map(str::trim).unwrap_or_default().to_ascii_lowercase().as_str() {
+    match node
+        .attribute(name)
+        .map(str::trim)
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "" | "false" | "0" => Ok(false),
         "true" | "1" => Ok(true),
-        other => Err(refused(code, format!("Invalid value for {name} specified: '{other}'. It is true, false, 1 or 0."))),
+        other => Err(refused(
+            code,
+            format!("Invalid value for {name} specified: '{other}'. It is true, false, 1 or 0."),
+        )),
     }
 }
 
@@ -287,19 +376,26 @@ fn check_name(alias: &str) -> Outcome<()> {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let fits = alias.starts_with(letter)
         && alias.len() <= 128
-        && alias.chars().all(|c| letter(c) || c.is_ascii_digit() || matches!(c, '.' | '-'));
+        && alias
+            .chars()
+            .all(|c| letter(c) || c.is_ascii_digit() || matches!(c, '.' | '-'));
     if fits {
         return Ok(());
     }
     Err(refused(
         "0x80041109",
-        format!("Only characters within the ranges [A-Z], [a-z] or [0-9] or _ are allowed. The first character may only be in the ranges [A-Z], [a-z] or _. The alias is '{alias}'."),
+        format!(
+            "Only characters within the ranges [A-Z], [a-z] or [0-9] or _ are allowed. The first character may only be in the ranges [A-Z], [a-z] or _. The alias is '{alias}'."
+        ),
     ))
 }
 
 fn unexpected(node: Node<'_, '_>, wanted: &str) -> Fault {
     let name = node.tag_name().name();
-    refused("0x8004111c", format!("Invalid Child Node, valid nodes are {wanted}. NodeName = {name}"))
+    refused(
+        "0x8004111c",
+        format!("Invalid Child Node, valid nodes are {wanted}. NodeName = {name}"),
+    )
 }
 
 impl Selected {
@@ -330,29 +426,51 @@ mod tests {
     #[test]
     fn a_query_is_read_with_everything_in_it() {
         let fetch = parse(QUERY).expect("a query");
-        assert_eq!((fetch.count, fetch.page, fetch.top), (Some(3), Some(2), None));
+        assert_eq!(
+            (fetch.count, fetch.page, fetch.top),
+            (Some(3), Some(2), None)
+        );
         let entity = &fetch.entity;
         assert_eq!(entity.selected.attributes[1].part, Some(DatePart::Year));
         assert!(entity.orders[0].descending && entity.filters[0].any);
-        let Part::Condition(condition) = &entity.filters[0].parts[0] else { panic!("a condition") };
+        let Part::Condition(condition) = &entity.filters[0].parts[0] else {
+            panic!("a condition")
+        };
         assert_eq!(condition.values, ["a & b", "<c>"]);
-        assert_eq!((entity.links[0].kind, entity.links[0].entity.selected.all), (LinkKind::Outer, true));
+        assert_eq!(
+            (entity.links[0].kind, entity.links[0].entity.selected.all),
+            (LinkKind::Outer, true)
+        );
     }
 
     #[test]
     fn what_is_too_much_is_refused() {
-        let entity = |inside: &str| format!("<fetch><entity name='contact'>{inside}</entity></fetch>");
-        let many = format!("<filter>{}</filter>", "<condition attribute='x' operator='null'/>".repeat(501));
+        let entity =
+            |inside: &str| format!("<fetch><entity name='contact'>{inside}</entity></fetch>");
+        let many = format!(
+            "<filter>{}</filter>",
+            "<condition attribute='x' operator='null'/>".repeat(501)
+        );
         assert_eq!(code(&entity(&many)), "0x8004430c");
-        let values = format!("<filter><condition attribute='x' operator='in'>{}</condition></filter>", "<value>1</value>".repeat(2_001));
+        let values = format!(
+            "<filter><condition attribute='x' operator='in'>{}</condition></filter>",
+            "<value>1</value>".repeat(2_001)
+        );
         assert_eq!(code(&entity(&values)), "0x8004430e");
-        assert_eq!(code(&format!("<fetch>{}</fetch>", "<a/>".repeat(30_000))), "0x80040201");
+        assert_eq!(
+            code(&format!("<fetch>{}</fetch>", "<a/>".repeat(30_000))),
+            "0x80040201"
+        );
     }
 
     #[test]
     fn deep_elements_end_no_stack() {
         for depth in [41, 15_000, 200_000] {
-            let text = format!("<fetch><entity name='a'>{}{}</entity></fetch>", "<filter>".repeat(depth), "</filter>".repeat(depth));
+            let text = format!(
+                "<fetch><entity name='a'>{}{}</entity></fetch>",
+                "<filter>".repeat(depth),
+                "</filter>".repeat(depth)
+            );
             assert!(parse(&text).is_err());
             assert!(parse(&"<filter>".repeat(depth)).is_err());
         }
@@ -360,7 +478,10 @@ mod tests {
 
     #[test]
     fn documents_do_not_define_anything() {
-        assert_eq!(code("<!DOCTYPE fetch [<!ENTITY a 'b'>]><fetch><entity name='&a;'/></fetch>"), "0x80040201");
+        assert_eq!(
+            code("<!DOCTYPE fetch [<!ENTITY a 'b'>]><fetch><entity name='&a;'/></fetch>"),
+            "0x80040201"
+        );
     }
 
     #[test]

@@ -20,8 +20,14 @@ impl Statement {
             } else {
                 self.push("WHEN 1");
             }
-            let (title, name, key) = (quoted(&table.title), quoted(&table.name), quoted(&table.key));
-            self.push(&format!(" THEN (SELECT named.{title} FROM {name} AS named WHERE named.{key} = "));
+            let (title, name, key) = (
+                quoted(&table.title),
+                quoted(&table.name),
+                quoted(&table.key),
+            );
+            self.push(&format!(
+                " THEN (SELECT named.{title} FROM {name} AS named WHERE named.{key} = "
+            ));
             self.name(source, &column.name);
             self.push(") ");
         }
@@ -49,8 +55,10 @@ impl Statement {
     /// As SQL Server counts them: weeks begin on Sunday, and the first holds the first of January.
     pub(super) fn part(&mut self, source: SourceId, column: &Column, part: DatePart) {
         let column = format!("s{source}.{}", quoted(&column.name));
-        let number = |form: &str| format!("CAST(strftime('{form}', {column}, 'unixepoch') AS INTEGER)");
-        let first = format!("CAST(strftime('%w', {column}, 'unixepoch', 'start of year') AS INTEGER)");
+        let number =
+            |form: &str| format!("CAST(strftime('{form}', {column}, 'unixepoch') AS INTEGER)");
+        let first =
+            format!("CAST(strftime('%w', {column}, 'unixepoch', 'start of year') AS INTEGER)");
         let quarter = format!("({} + 2) / 3", number("%m"));
         let text = match part {
             DatePart::Day => number("%d"),
@@ -84,9 +92,18 @@ impl Statement {
 /// Values that have a name, with their names.
 fn labels(column: &Column) -> Vec<(i64, &str)> {
     match &column.kind {
-        Kind::Choice { options, .. } => options.iter().map(|one| (one.value, one.label.as_str())).collect(),
-        Kind::State { options } => options.iter().map(|one| (one.value, one.label.as_str())).collect(),
-        Kind::Status { options } => options.iter().map(|one| (one.value, one.label.as_str())).collect(),
+        Kind::Choice { options, .. } => options
+            .iter()
+            .map(|one| (one.value, one.label.as_str()))
+            .collect(),
+        Kind::State { options } => options
+            .iter()
+            .map(|one| (one.value, one.label.as_str()))
+            .collect(),
+        Kind::Status { options } => options
+            .iter()
+            .map(|one| (one.value, one.label.as_str()))
+            .collect(),
         Kind::Boolean { no, yes, .. } => vec![(0, no), (1, yes)],
         _ => Vec::new(),
     }

@@ -12,9 +12,12 @@ use crate::dataverse::organization::Organization;
 use crate::dataverse::records::{self, Cell, Cells};
 use crate::dataverse::schema::Schema;
 use crate::dataverse::store;
+use crate::dataverse::write;
 use crate::seed::{OrganizationSeed, TenantSeed};
 
 mod people;
+
+pub(crate) use people::currency_id;
 
 const FIRST: [&str; 48] = [
     "Aisha", "Alan", "Amélie", "Anders", "Beatriz", "Boris", "Carmen", "Chen", "Clara", "Daniel",
@@ -226,12 +229,16 @@ impl Maker<'_> {
             for column in ["createdby", "modifiedby", "ownerid", "owninguser"] {
                 values.insert(column.to_owned(), reference("systemuser", agent));
             }
-            values.insert("owningbusinessunit".to_owned(), reference("businessunit", self.unit));
+            values.insert(
+                "owningbusinessunit".to_owned(),
+                reference("businessunit", self.unit),
+            );
         }
         values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
+        write::furnish(table, &mut values);
         records::insert(self.db, table, &values)?;
         if table.name == "phonecall" {
-            crate::dataverse::write::shadow_activity(self.db, self.schema, table, id)?;
+            write::shadow_activity(self.db, self.schema, table, id)?;
         }
         Ok(())
     }
@@ -322,7 +329,10 @@ impl Maker<'_> {
                     "revenue".to_owned(),
                     f64::from(self.rng.random_range(100..90_000) * 1_000).into(),
                 ),
-                ("transactioncurrencyid".to_owned(), reference("transactioncurrency", self.currency)),
+                (
+                    "transactioncurrencyid".to_owned(),
+                    reference("transactioncurrency", self.currency),
+                ),
                 ("creditonhold".to_owned(), self.chance(5).into()),
                 ("donotphone".to_owned(), self.chance(5).into()),
                 (
@@ -356,7 +366,11 @@ impl Maker<'_> {
         Ok(accounts)
     }
 
-    fn contacts(&mut self, count: usize, accounts: &[(Uuid, String)]) -> rusqlite::Result<Vec<Known>> {
+    fn contacts(
+        &mut self,
+        count: usize,
+        accounts: &[(Uuid, String)],
+    ) -> rusqlite::Result<Vec<Known>> {
         let mut contacts = Vec::new();
         for number in 0..count {
             let (first, last) = (self.word(&FIRST), self.word(&LAST));
@@ -535,7 +549,11 @@ fn ascii(text: &str) -> String {
 
 fn birthday(days: i64) -> Cell {
     let first = chrono::NaiveDate::from_ymd_opt(1950, 1, 1).unwrap_or_default();
-    stamp((first + TimeDelta::days(days)).and_time(chrono::NaiveTime::MIN).and_utc())
+    stamp(
+        (first + TimeDelta::days(days))
+            .and_time(chrono::NaiveTime::MIN)
+            .and_utc(),
+    )
 }
 
 pub(crate) fn stamp(at: DateTime<Utc>) -> Cell {

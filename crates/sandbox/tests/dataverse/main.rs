@@ -2,4 +2,16 @@
 
 mod support;
 
+mod activities;
+mod batch;
+mod changing;
+mod creating;
+mod deleting;
+mod discovery;
+mod duplicates;
 mod fetch;
+mod functions;
+mod linking;
+mod published;
+mod rights;
+mod values;

@@ -59,13 +59,9 @@ impl Service {
             organization.contacts = 12;
         }
         change(&mut seed);
-        let listen = "127.0.0.1:0".parse().expect("an address");
         let options = Options {
-            listen,
-            data_dir: None,
             seed,
-            hosts: Vec::new(),
-            clock,
+            ..Options::new(clock)
         };
         let sandbox = Sandbox::start(options).await.expect("a sandbox");
         let pem = std::fs::read(sandbox.ca_file()).expect("the authority's certificate");

@@ -7,7 +7,7 @@ use crate::dataverse::fetch::build::Builder;
 use crate::dataverse::fetch::tree::{self, Filter, Part};
 use crate::dataverse::fetch::{no_attribute, refused};
 use crate::dataverse::plan::{Condition, Operand, Operator, Source, Term, operator};
-use crate::dataverse::schema::{Access, Column, Kind, Required, Table};
+use crate::dataverse::schema::{Column, Kind, Table};
 
 /// What a condition speaks of.
 pub(super) enum Subject<'s> {
@@ -118,7 +118,7 @@ impl<'s> Builder<'_, 's> {
             .strip_suffix("name")
             .and_then(|base| table.column(base));
         let term = base.and_then(|column| self.shown_as(source, column));
-        term.map(|term| Subject::Made(term, Box::new(text_column(name))))
+        term.map(|term| Subject::Made(term, Box::new(Column::text(name))))
             .ok_or_else(|| no_attribute(table, name))
     }
 
@@ -149,29 +149,5 @@ fn kind_of(column: &Column) -> &'static str {
         "Edm.Int32" | "Edm.Int64" | "Edm.Decimal" | "Edm.Double" => "number",
         "Edm.DateTimeOffset" | "Edm.Date" => "moment",
         other => other,
-    }
-}
-
-/// A column that no table has: text that a condition compares.
-fn text_column(name: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        schema_name: name.to_owned(),
-        label: String::new(),
-        kind: Kind::Text {
-            max: 4_000,
-            format: "Text",
-        },
-        required: Required::No,
-        access: Access {
-            create: false,
-            update: false,
-            read: true,
-        },
-        custom: false,
-        indexed: false,
-        format: "",
-        auto_number: None,
-        description: String::new(),
     }
 }

@@ -12,9 +12,8 @@ use rusqlite::types::Value;
 use crate::dataverse::odata::Comparison;
 use crate::dataverse::schema::{Column, Table};
 
-pub(crate) use calendar::Period;
-pub(crate) use filter::{Names, condition, literal_value, points_at, related};
-pub(crate) use functions::{Hierarchy, Operand, Operator, ids, moment_of, operator};
+pub(crate) use filter::{Names, condition, literal_value, related};
+pub(crate) use functions::{Hierarchy, Operand, Operator, ids, operator};
 pub(crate) use sql::Statement;
 
 /// A table's place in a statement: `s0`, `s1`, …
@@ -161,11 +160,14 @@ impl<'s> Term<'s> {
 impl<'s> Source<'s> {
     /// A column by its name; none when the schema has no such column, which the caller has checked.
     pub(crate) fn term(&self, column: &str) -> Option<Term<'s>> {
-        self.table.column(column).map(|column| Term::Column(self.id, column))
+        self.table
+            .column(column)
+            .map(|column| Term::Column(self.id, column))
     }
 
     pub(crate) fn key(&self) -> Term<'s> {
-        self.term(&self.table.key).unwrap_or(Term::Value(Value::Null))
+        self.term(&self.table.key)
+            .unwrap_or(Term::Value(Value::Null))
     }
 }
 
@@ -193,9 +195,16 @@ pub(crate) struct Query<'s> {
 
 impl<'s> Query<'s> {
     pub(crate) fn of(table: &'s Table, sources: &mut Sources) -> Self {
-        let root = Source { id: sources.next(), table };
+        let root = Source {
+            id: sources.next(),
+            table,
+        };
         Self {
-            select: Select { root, joins: Vec::new(), condition: Condition::Always },
+            select: Select {
+                root,
+                joins: Vec::new(),
+                condition: Condition::Always,
+            },
             columns: Vec::new(),
             order: Vec::new(),
             group: Vec::new(),

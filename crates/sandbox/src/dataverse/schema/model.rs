@@ -79,6 +79,8 @@ pub(crate) struct Table {
     pub(crate) privilege: String,
     pub(crate) columns: Vec<Column>,
     pub(crate) keys: Vec<AlternateKey>,
+    /// Identifier of its definition, when it is the same in every organization of Microsoft's.
+    pub(super) known_id: Option<Uuid>,
     pub(super) by_column: HashMap<String, usize>,
     /// Single-valued navigation properties, by name.
     pub(super) single: HashMap<String, Single>,
@@ -167,7 +169,7 @@ pub(crate) struct ManyToMany {
     pub(crate) custom: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Column {
     /// Logical name, `telephone1`.
     pub(crate) name: String,
@@ -188,6 +190,8 @@ pub(crate) struct Column {
     pub(crate) auto_number: Option<String>,
     /// Ours; empty for most.
     pub(crate) description: String,
+    /// Identifier of its definition, when it is the same in every organization of Microsoft's.
+    pub(super) known_id: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -371,6 +375,12 @@ impl Schema {
 // === impl Table ===
 
 impl Table {
+    /// Identifier of its definition.
+    pub(crate) fn metadata_id(&self) -> Uuid {
+        self.known_id
+            .unwrap_or_else(|| Schema::metadata_id(&self.name))
+    }
+
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.by_column.get(name).map(|index| &self.columns[*index])
     }
@@ -447,6 +457,38 @@ impl Table {
 // === impl Column ===
 
 impl Column {
+    /// A column that no table has: a text that a condition compares, such as the name of a row
+    /// that a lookup points at.
+    pub(crate) fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema_name: name.to_owned(),
+            label: String::new(),
+            kind: Kind::Text {
+                max: 4_000,
+                format: "Text",
+            },
+            required: Required::No,
+            access: Access {
+                create: false,
+                update: false,
+                read: true,
+            },
+            custom: false,
+            indexed: false,
+            format: "",
+            auto_number: None,
+            description: String::new(),
+            known_id: None,
+        }
+    }
+
+    /// Identifier of its definition in a table.
+    pub(crate) fn metadata_id(&self, table: &Table) -> Uuid {
+        self.known_id
+            .unwrap_or_else(|| Schema::metadata_id(&format!("{}/{}", table.name, self.name)))
+    }
+
     pub(crate) fn is_lookup(&self) -> bool {
         matches!(self.kind, Kind::Lookup { .. })
     }

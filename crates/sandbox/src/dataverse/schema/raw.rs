@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::model::{Ownership, Required, TableKind};
 
@@ -72,6 +73,9 @@ pub(super) struct RawTable {
     pub(super) keys: Vec<RawKey>,
     #[serde(default)]
     pub(super) description: String,
+    /// Identifier of its definition.
+    #[serde(default)]
+    pub(super) id: Option<Uuid>,
     #[serde(skip)]
     pub(super) custom: bool,
 }
@@ -188,6 +192,9 @@ pub(super) struct RawColumn {
     pub(super) auto: Option<String>,
     #[serde(default)]
     pub(super) description: String,
+    /// Identifier of its definition.
+    #[serde(default)]
+    pub(super) id: Option<Uuid>,
     #[serde(skip)]
     pub(super) custom: bool,
 }
@@ -208,6 +215,9 @@ pub(super) struct RawLink {
     pub(super) first_navigation: Option<String>,
     #[serde(default)]
     pub(super) second_navigation: Option<String>,
+    /// What the pairs hold besides.
+    #[serde(default)]
+    pub(super) columns: Vec<RawColumn>,
     #[serde(skip)]
     pub(super) custom: bool,
 }
@@ -270,6 +280,7 @@ impl RawColumn {
             index: false,
             auto: None,
             description: String::new(),
+            id: None,
             custom: false,
         }
     }

@@ -1,68 +1,36 @@
 //! Writing rows: what a body says, what the platform adds, and what may be done.
+//!
+//! A request is read in [`requests`]; everything else here works on rows and is called by bulk
+//! messages, actions and batches as well. Nothing commits: whoever opened the transaction does.
 
+mod activity;
+mod calculated;
+mod change;
+mod create;
+mod duplicates;
+mod fault;
 mod key;
+mod links;
+mod money;
+mod numbers;
+mod owner;
+mod parties;
+mod payload;
+mod reference;
+mod remove;
+mod requests;
+mod rights;
+mod state;
+mod value;
 
-use uuid::Uuid;
-
-use crate::dataverse::answer::Answer;
-use crate::dataverse::error::{Fault, Outcome};
-use crate::dataverse::read::Parent;
-use crate::dataverse::resource::Request;
-use crate::dataverse::schema::{Single, Table};
-
+pub(crate) use activity::shadow_activity;
+pub(crate) use change::{Upserted, update_from, upsert_from};
+pub(crate) use create::{create_from, furnish};
+pub(crate) use duplicates::duplicates_of;
 pub(crate) use key::Key;
-
-/// `POST /contacts`, and `POST /accounts(…)/contact_customer_accounts`.
-pub(crate) fn create<'s>(_request: &Request<'_, 's>, _table: &'s Table, _parent: Option<Parent<'s>>) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `PATCH /contacts(…)`.
-pub(crate) fn upsert<'s>(_request: &Request<'_, 's>, _table: &'s Table, _key: Key) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `DELETE /contacts(…)`.
-pub(crate) fn delete<'s>(_request: &Request<'_, 's>, _table: &'s Table, _id: Uuid) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `PUT /contacts(…)/telephone1`.
-pub(crate) fn set_property<'s>(_request: &Request<'_, 's>, _table: &'s Table, _id: Uuid, _name: &str) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `DELETE /contacts(…)/telephone1`.
-pub(crate) fn clear_property<'s>(_request: &Request<'_, 's>, _table: &'s Table, _id: Uuid, _name: &str) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `PUT /accounts(…)/primarycontactid/$ref`.
-pub(crate) fn link_single<'s>(_request: &Request<'_, 's>, _table: &'s Table, _id: Uuid, _single: &'s Single) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `DELETE /accounts(…)/primarycontactid/$ref`.
-pub(crate) fn unlink_single<'s>(_request: &Request<'_, 's>, _table: &'s Table, _id: Uuid, _single: &'s Single) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `POST /accounts(…)/contact_customer_accounts/$ref`.
-pub(crate) fn link<'s>(_request: &Request<'_, 's>, _parent: Parent<'s>) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `DELETE /accounts(…)/contact_customer_accounts(…)/$ref`.
-pub(crate) fn unlink<'s>(_request: &Request<'_, 's>, _parent: Parent<'s>, _id: Uuid) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `DELETE /accounts(…)/contact_customer_accounts/$ref?$id=…`.
-pub(crate) fn unlink_named<'s>(_request: &Request<'_, 's>, _parent: Parent<'s>) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-/// `PUT /emails(…)/email_activity_parties`: the whole list anew.
-pub(crate) fn replace_parties<'s>(_request: &Request<'_, 's>, _parent: Parent<'s>) -> Outcome<Answer> {
-    Err(Fault::not_yet("writing"))
-}
-
-/// Keeps the row of `activitypointer` that shows an activity.
-pub(crate) fn shadow_activity(
-    _db: &rusqlite::Connection,
-    _schema: &crate::dataverse::schema::Schema,
-    _table: &Table,
-    _id: Uuid,
-) -> rusqlite::Result<()> {
-    Ok(())
-}
+pub(crate) use reference::resolve_reference;
+pub(crate) use remove::delete_row;
+pub(crate) use requests::{
+    clear_property, create, delete, link, link_single, replace_parties, set_property, unlink,
+    unlink_named, unlink_single, upsert,
+};

@@ -1,0 +1,97 @@
+//! Rows that functions and actions are told of: by address, or as an object with a type and a key.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::dataverse::context::Context;
+use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::odata::{Aliases, segments};
+use crate::dataverse::schema::Table;
+use crate::dataverse::write::Key;
+
+/// The row of an address: `accounts(…)`, with a slash in front, or whole.
+pub(super) fn at<'s>(context: &Context<'s>, address: &str) -> Outcome<(&'s Table, Uuid)> {
+    let wrong = || {
+        Fault::syntax(format!(
+            "The value '{address}' is no address of a row, such as 'accounts(<id>)'."
+        ))
+    };
+    let path = match address.split_once("/api/data/") {
+        Some((_, rest)) => rest
+            .split_once('/')
+            .map(|(_, path)| path)
+            .ok_or_else(wrong)?,
+        None => address.trim_start_matches('/'),
+    };
+    let segments = segments(path)?;
+    let [segment] = segments.as_slice() else {
+        return Err(wrong());
+    };
+    let table = context
+        .schema
+        .by_set(&segment.name)
+        .ok_or_else(|| Fault::no_segment(&segment.name))?;
+    let key = Key::of(context, table, segment.key(&Aliases::default())?)?;
+    Ok((table, key.existing(context, table)?))
+}
+
+/// The row that an object means; its table may be known from elsewhere.
+pub(super) fn meant<'s>(
+    context: &Context<'s>,
+    object: &Map<String, Value>,
+    known: Option<&'s Table>,
+) -> Outcome<(&'s Table, Uuid)> {
+    for name in ["@odata.id", "@id"] {
+        if let Some(address) = object.get(name).and_then(Value::as_str) {
+            return at(context, address);
+        }
+    }
+    let table = typed(context, object)?
+        .or(known)
+        .or_else(|| keyed(context, object));
+    let table = table.ok_or_else(|| {
+        Fault::syntax("An object that means a row has the annotation '@odata.type', such as 'Microsoft.Dynamics.CRM.account'.")
+    })?;
+    let id = object
+        .get(&table.key)
+        .and_then(Value::as_str)
+        .and_then(|text| text.trim_matches(['{', '}']).parse().ok());
+    let id = id.ok_or_else(|| {
+        Fault::syntax(format!(
+            "The key '{}' of the row of '{}' is missing, or no identifier.",
+            table.key, table.name
+        ))
+    })?;
+    Ok((table, id))
+}
+
+/// The table that an object's type names.
+pub(super) fn typed<'s>(
+    context: &Context<'s>,
+    object: &Map<String, Value>,
+) -> Outcome<Option<&'s Table>> {
+    let Some(text) = object.get("@odata.type").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    let name = text.trim_start_matches('#');
+    let name = name
+        .strip_prefix("Microsoft.Dynamics.CRM.")
+        .or_else(|| name.strip_prefix("mscrm."))
+        .unwrap_or(name);
+    let table = context.schema.by_name(name).ok_or_else(|| {
+        Fault::syntax(format!(
+            "A type named '{text}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type."
+        ))
+    })?;
+    Ok(Some(table))
+}
+
+/// The table whose key is the only identifier in an object.
+fn keyed<'s>(context: &Context<'s>, object: &Map<String, Value>) -> Option<&'s Table> {
+    let mut found = context
+        .schema
+        .tables
+        .iter()
+        .filter(|table| object.contains_key(&table.key));
+    found.next().filter(|_| found.next().is_none())
+}

@@ -9,6 +9,7 @@ mod creating;
 mod deleting;
 mod discovery;
 mod duplicates;
+mod fetch;
 mod functions;
 mod keys;
 mod linking;

@@ -22,6 +22,16 @@ def confidential(credential=sandbox.CLIENT_SECRET, authority=sandbox.AUTHORITY):
     )
 
 
+class Instead(requests.adapters.HTTPAdapter):
+    """Takes the sandbox for a host of Microsoft's, as a line in /etc/hosts would."""
+
+    def send(self, request, **more):
+        host = urlsplit(request.url).netloc
+        request.headers["Host"] = host
+        request.url = request.url.replace(f"https://{host}", sandbox.ORIGIN, 1)
+        return super().send(request, **more)
+
+
 def public():
     return msal.PublicClientApplication(
         sandbox.PUBLIC_CLIENT_ID, authority=sandbox.AUTHORITY, instance_discovery=False
@@ -99,6 +109,30 @@ class Msal(unittest.TestCase):
     def test_a_wrong_secret_is_refused(self):
         result = confidential("wrong").acquire_token_for_client(SCOPES)
         self.refused(result, "invalid_client", 7000215)
+
+    def test_microsoft_s_own_host_names_need_no_setting_of_msal(self):
+        session = requests.Session()
+        session.mount("https://", Instead())
+        app = msal.ConfidentialClientApplication(
+            sandbox.CLIENT_ID,
+            client_credential=sandbox.CLIENT_SECRET,
+            authority=f"https://login.microsoftonline.com/{sandbox.TENANT}",
+            http_client=session,
+        )
+        organization = "https://contoso.crm.dynamics.com"
+        result = app.acquire_token_for_client([f"{organization}/.default"])
+        self.assertIn("access_token", result, result)
+        bearer = {"Authorization": f"Bearer {result['access_token']}"}
+        answer = session.get(f"{organization}/api/data/v9.2/WhoAmI", headers=bearer, timeout=30)
+        self.assertEqual(answer.status_code, 200, answer.text)
+        # A host that nobody knows is looked up among those that Microsoft names.
+        with self.assertRaisesRegex(ValueError, "invalid_instance"):
+            msal.ConfidentialClientApplication(
+                sandbox.CLIENT_ID,
+                client_credential=sandbox.CLIENT_SECRET,
+                authority="https://login.nowhere.example/common",
+                http_client=session,
+            ).acquire_token_for_client([f"{organization}/.default"])
 
     def test_an_unknown_tenant_is_refused(self):
         with self.assertRaisesRegex(ValueError, "[Uu]nable to get authority configuration|AADSTS90002|invalid_tenant"):

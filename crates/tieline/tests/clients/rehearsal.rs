@@ -40,6 +40,7 @@ impl Rehearsal {
 
         let (seed, data) = (at("seed.toml"), at("data"));
         let mut args = vec!["sandbox", "--json", "--listen", "127.0.0.1:0"];
+        args.extend(["--host", "login.microsoftonline.com"]);
         args.extend(["--seed", seed.to_str().unwrap()]);
         args.extend(["--data-dir", data.to_str().unwrap()]);
         let mut sandbox = Process::start(&args);

@@ -57,8 +57,15 @@ function filled(form, userCode) {
     return name ? { ...fields, [name]: value } : fields;
 }
 
-// Opens an address, signs in, consents, and gives where the application is called back; undefined
-// when the walk ends on a page that asks nothing more, as that of a device code does.
+// What an application is told at its reply URL; `deliver` goes there, as the browser would.
+function callback(url, posted) {
+    const fields = posted ?? Object.fromEntries(new URL(url).searchParams);
+    const init = posted ? { method: "POST", body: new URLSearchParams(posted) } : {};
+    return { url, fields, deliver: () => fetch(url, init) };
+}
+
+// Opens an address, signs in, consents, and gives how the application is called back; undefined when
+// the walk ends on a page that asks nothing more, as that of a device code does.
 export async function walk(url, userCode) {
     const cookies = new Map();
     const open = async (target, init = {}) => {
@@ -75,7 +82,7 @@ export async function walk(url, userCode) {
         if (answer.location) {
             const target = new URL(answer.location, answer.url).href;
             if (!target.startsWith(`${origin}/`)) {
-                return target;
+                return callback(target);
             }
             answer = await open(target);
             continue;
@@ -88,6 +95,10 @@ export async function walk(url, userCode) {
             return undefined;
         }
         const target = new URL(form.action, answer.url);
+        if (target.origin !== origin) {
+            // response_mode=form_post: the page posts itself to the application.
+            return callback(target.href, form.fields);
+        }
         const body = new URLSearchParams(filled(form, userCode));
         if (form.method.toLowerCase() === "post") {
             answer = await open(target.href, { method: "POST", body });

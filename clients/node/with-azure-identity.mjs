@@ -64,8 +64,8 @@ test("a person signs in and the code is redeemed", async () => {
         redirect_uri: redirectUri,
         scope: `${sandbox.scope} offline_access openid`,
     });
-    const answer = new URL(await walk(`${sandbox.authority}/oauth2/v2.0/authorize?${asked}`));
-    const code = answer.searchParams.get("code");
+    const { fields } = await walk(`${sandbox.authority}/oauth2/v2.0/authorize?${asked}`);
+    const { code } = fields;
     await good(
         new AuthorizationCodeCredential(sandbox.tenant, clientId, clientSecret, code, redirectUri, own),
     );

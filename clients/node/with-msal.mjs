@@ -31,9 +31,9 @@ async function signIn(app, redirectUri, more = {}) {
         codeChallengeMethod: "S256",
         ...more,
     });
-    const answer = new URL(await walk(url)).searchParams;
-    assert.equal(answer.get("state"), "a state");
-    return app.acquireTokenByCode({ ...asked, code: answer.get("code"), codeVerifier: verifier, ...more });
+    const { fields } = await walk(url);
+    assert.equal(fields.state, "a state");
+    return app.acquireTokenByCode({ ...asked, code: fields.code, codeVerifier: verifier, ...more });
 }
 
 test("an application signs in by its secret, and the second time from its cache", async () => {
@@ -92,6 +92,18 @@ test("a refresh token of another cache is traded in", async () => {
 
 test("a person signs in to a public client at any port of this machine", async () => {
     const { accessToken } = await signIn(publicClient(), `${sandbox.publicClient.redirectUri}:51235`);
+    await sandbox.whoAmI(accessToken);
+});
+
+test("a person signs in by the browser that the library opens", async () => {
+    const { accessToken, account } = await publicClient().acquireTokenInteractive({
+        scopes,
+        openBrowser: async (url) => {
+            // It listens at a port of its own for where the walk ends.
+            walk(url).then(({ deliver }) => deliver());
+        },
+    });
+    assert.equal(account.username, sandbox.user.upn);
     await sandbox.whoAmI(accessToken);
 });
 

@@ -1,14 +1,30 @@
 """Walks the pages of the sign-in as a person with a browser does: fills the form that is there,
 presses its button, and goes on until an application is reached or no form is left."""
 
+from dataclasses import dataclass
 from html.parser import HTMLParser
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
 import sandbox
 
 _MOST_PAGES = 10
+
+
+@dataclass
+class Callback:
+    """What an application is told at its reply URL."""
+
+    url: str
+    fields: dict
+    posted: bool = False
+
+    def deliver(self):
+        """Goes there, as the browser would."""
+        if self.posted:
+            return requests.post(self.url, data=self.fields, timeout=30)
+        return requests.get(self.url, timeout=30)
 
 
 class _Form(HTMLParser):
@@ -37,7 +53,7 @@ class _Form(HTMLParser):
 
 
 def walk(url, user_code=None):
-    """Opens an address, signs in, consents, and returns where the application is called back; None
+    """Opens an address, signs in, consents, and returns how the application is called back; None
     when the walk ends on a page that asks nothing more, as that of a device code does."""
     browser = requests.Session()
     answer = browser.get(url, allow_redirects=False)
@@ -45,7 +61,8 @@ def walk(url, user_code=None):
         if answer.is_redirect:
             target = urljoin(answer.url, answer.headers["Location"])
             if not target.startswith(sandbox.ORIGIN + "/"):
-                return target
+                query = parse_qs(urlsplit(target).query)
+                return Callback(target, {name: values[0] for name, values in query.items()})
             answer = browser.get(target, allow_redirects=False)
             continue
         assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
@@ -53,8 +70,8 @@ def walk(url, user_code=None):
         if form.action is None:
             return None
         if not form.action.startswith("/") and not form.action.startswith(sandbox.ORIGIN):
-            # response_mode=form_post: what the page would post is what the application is told.
-            return form.fields
+            # response_mode=form_post: the page posts itself to the application.
+            return Callback(form.action, form.fields, posted=True)
         answer = _press(browser, answer.url, form, user_code)
     raise AssertionError(f"the pages lead nowhere: {answer.text}")
 

@@ -27,6 +27,9 @@ PRIVATE_KEY = pathlib.Path(_DESCRIBED["confidential"]["key_file"]).read_text(enc
 # Key and certificate in one file, as azure-identity wants them.
 KEY_AND_CERTIFICATE_FILE = _DESCRIBED["confidential"]["key_and_certificate_file"]
 
+# At home in the same tenant, and open to users of others; its secret is the plain one.
+MULTI_TENANT_CLIENT_ID = _DESCRIBED["multi_tenant"]["client_id"]
+
 PUBLIC_CLIENT_ID = _DESCRIBED["public"]["client_id"]
 PUBLIC_REDIRECT_URI = _DESCRIBED["public"]["redirect_uri"]
 

@@ -1,8 +1,12 @@
 """Microsoft's credentials for its Python libraries: azure-identity on PyPI"""
 
+import os
+import time
 import unittest
-from urllib.parse import parse_qs, urlencode, urlsplit
+from unittest.mock import patch
+from urllib.parse import urlencode
 
+import jwt
 import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import (
@@ -61,10 +65,24 @@ class AzureIdentity(unittest.TestCase):
         with self.assertRaisesRegex(ClientAuthenticationError, r"AADSTS\d+: "):
             credential.get_token(sandbox.SCOPE)
 
-    def test_the_environment_names_everything(self):
-        import os
-        from unittest.mock import patch
+    def test_a_token_of_an_outside_issuer_stands_for_a_secret(self):
+        now = int(time.time())
+        claims = {
+            "iss": "https://issuer.example",
+            "sub": "repo:contoso/line:ref:refs/heads/main",
+            "aud": "api://AzureADTokenExchange",
+            "iat": now,
+            "exp": now + 300,
+        }
+        credential = ClientAssertionCredential(
+            sandbox.TENANT,
+            sandbox.CLIENT_ID,
+            lambda: jwt.encode(claims, sandbox.PRIVATE_KEY, algorithm="RS256"),
+            **OWN,
+        )
+        self.good(credential.get_token(sandbox.SCOPE))
 
+    def test_the_environment_names_everything(self):
         environment = {
             "AZURE_TENANT_ID": sandbox.TENANT,
             "AZURE_CLIENT_ID": sandbox.CLIENT_ID,
@@ -89,12 +107,11 @@ class AzureIdentity(unittest.TestCase):
             "scope": f"{sandbox.SCOPE} offline_access openid",
             "state": "s",
         }
-        answer = pages.walk(f"{sandbox.AUTHORITY}/oauth2/v2.0/authorize?{urlencode(asked)}")
-        code = parse_qs(urlsplit(answer).query)["code"][0]
+        callback = pages.walk(f"{sandbox.AUTHORITY}/oauth2/v2.0/authorize?{urlencode(asked)}")
         credential = AuthorizationCodeCredential(
             sandbox.TENANT,
             sandbox.CLIENT_ID,
-            code,
+            callback.fields["code"],
             sandbox.REDIRECT_URI,
             client_secret=sandbox.CLIENT_SECRET,
             **OWN,

@@ -1,7 +1,9 @@
 """Microsoft's own library for Python: msal on PyPI"""
 
+import threading
 import unittest
-from urllib.parse import parse_qs, urlsplit
+import webbrowser
+from urllib.parse import urlsplit
 
 import msal
 import requests
@@ -41,10 +43,15 @@ def public():
 def sign_in(app, redirect_uri, **more):
     """The authorization code flow with PKCE, state and nonce, which MSAL makes and checks."""
     flow = app.initiate_auth_code_flow(SCOPES, redirect_uri=redirect_uri, **more)
-    answer = pages.walk(flow["auth_uri"])
-    if isinstance(answer, str):
-        answer = {name: values[0] for name, values in parse_qs(urlsplit(answer).query).items()}
-    return app.acquire_token_by_auth_code_flow(flow, answer)
+    return app.acquire_token_by_auth_code_flow(flow, pages.walk(flow["auth_uri"]).fields)
+
+
+class Browser(webbrowser.BaseBrowser):
+    """Opened by MSAL, which listens at a port of its own for where the walk ends."""
+
+    def open(self, url, new=0, autoraise=True):
+        threading.Thread(target=lambda: pages.walk(url).deliver()).start()
+        return True
 
 
 class Msal(unittest.TestCase):
@@ -160,6 +167,26 @@ class Msal(unittest.TestCase):
 
     def test_a_person_signs_in_to_a_public_client(self):
         self.good(sign_in(public(), f"{sandbox.PUBLIC_REDIRECT_URI}:51234"))
+
+    def test_a_person_signs_in_by_the_browser_that_msal_opens(self):
+        webbrowser.register("walk", None, Browser("walk"), preferred=True)
+        result = self.good(public().acquire_token_interactive(SCOPES, timeout=30))
+        self.assertEqual(result["id_token_claims"]["tid"], sandbox.TENANT)
+
+    def test_a_person_signs_in_wherever_their_work_account_is_at_home(self):
+        app = msal.ConfidentialClientApplication(
+            sandbox.MULTI_TENANT_CLIENT_ID,
+            client_credential=sandbox.PLAIN_SECRET,
+            authority=f"{sandbox.ORIGIN}/organizations",
+            instance_discovery=False,
+        )
+        result = self.good(sign_in(app, sandbox.REDIRECT_URI))
+        self.assertEqual(result["id_token_claims"]["tid"], sandbox.TENANT)
+
+    def test_a_single_tenant_application_has_no_business_at_common(self):
+        app = confidential(authority=f"{sandbox.ORIGIN}/organizations")
+        result = app.acquire_token_for_client(SCOPES)
+        self.assertRegex(result["error_description"], r"AADSTS\d+: ")
 
     def test_a_person_hints_at_who_signs_in_and_consents_again(self):
         result = sign_in(

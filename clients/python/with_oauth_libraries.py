@@ -55,7 +55,7 @@ class Libraries(unittest.TestCase):
         url, _state = session.authorization_url(f"{V1}/authorize", resource=sandbox.ORIGIN)
         first = session.fetch_token(
             f"{V1}/token",
-            authorization_response=pages.walk(url),
+            authorization_response=pages.walk(url).url,
             client_secret=sandbox.CLIENT_SECRET,
             include_client_id=True,
         )
@@ -76,7 +76,7 @@ class Libraries(unittest.TestCase):
         url, _state = session.authorization_url(f"{V2}/authorize")
         token = session.fetch_token(
             f"{V2}/token",
-            authorization_response=pages.walk(url),
+            authorization_response=pages.walk(url).url,
             client_secret=sandbox.CLIENT_SECRET,
             include_client_id=True,
         )
@@ -127,7 +127,7 @@ class Libraries(unittest.TestCase):
         url, state = session.create_authorization_url(f"{V2}/authorize", code_verifier=verifier)
         session.fetch_token(
             f"{V2}/token",
-            authorization_response=pages.walk(url),
+            authorization_response=pages.walk(url).url,
             code_verifier=verifier,
             state=state,
         )

@@ -134,6 +134,7 @@ fn describe(origin: &str, directory: &Path) -> Value {
             "key_file": file("key.pem"),
             "key_and_certificate_file": file("both.pem"),
         },
+        "multi_tenant": { "client_id": "b8f3e1a2-0d4c-4b7e-9f55-1c2d3e4f5a6b" },
         "public": {
             "client_id": "51f81489-12ee-4a9e-aaae-a2591f45987d",
             "redirect_uri": "http://localhost",

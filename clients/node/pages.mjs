@@ -52,7 +52,9 @@ function filled(form, userCode) {
             fields[name] = userCode;
         }
     }
-    const yes = form.buttons.find(([, value]) => ["accept", "continue", "yes"].includes(value));
+    const yes = form.buttons.find(([, value]) =>
+        ["accept", "approve", "continue", "yes"].includes(value),
+    );
     const [name, value] = yes ?? form.buttons[0] ?? [];
     return name ? { ...fields, [name]: value } : fields;
 }
@@ -69,13 +71,20 @@ function callback(url, posted) {
 export async function walk(url, userCode) {
     const cookies = new Map();
     const open = async (target, init = {}) => {
-        const headers = { Cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; ") };
+        const headers = {
+            Cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; "),
+        };
         const answer = await fetch(target, { redirect: "manual", ...init, headers });
         for (const cookie of answer.headers.getSetCookie()) {
             const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
             cookies.set(name, value);
         }
-        return { status: answer.status, location: answer.headers.get("location"), url: target, text: await answer.text() };
+        return {
+            status: answer.status,
+            location: answer.headers.get("location"),
+            url: target,
+            text: await answer.text(),
+        };
     };
     let answer = await open(url);
     for (let page = 0; page < mostPages; page += 1) {

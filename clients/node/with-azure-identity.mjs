@@ -67,7 +67,14 @@ test("a person signs in and the code is redeemed", async () => {
     const { fields } = await walk(`${sandbox.authority}/oauth2/v2.0/authorize?${asked}`);
     const { code } = fields;
     await good(
-        new AuthorizationCodeCredential(sandbox.tenant, clientId, clientSecret, code, redirectUri, own),
+        new AuthorizationCodeCredential(
+            sandbox.tenant,
+            clientId,
+            clientSecret,
+            code,
+            redirectUri,
+            own,
+        ),
     );
 });
 

@@ -4,7 +4,11 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 
-import { ConfidentialClientApplication, CryptoProvider, PublicClientApplication } from "@azure/msal-node";
+import {
+    ConfidentialClientApplication,
+    CryptoProvider,
+    PublicClientApplication,
+} from "@azure/msal-node";
 
 import { walk } from "./pages.mjs";
 import * as sandbox from "./sandbox.mjs";
@@ -48,13 +52,17 @@ test("an application signs in by its secret, and the second time from its cache"
 test("an application signs in by its certificate", async () => {
     const { certificate, privateKey } = sandbox.confidential;
     const thumbprintSha256 = new X509Certificate(certificate).fingerprint256.replaceAll(":", "");
-    const app = confidential({ clientCertificate: { thumbprintSha256, privateKey, x5c: certificate } });
+    const app = confidential({
+        clientCertificate: { thumbprintSha256, privateKey, x5c: certificate },
+    });
     const { accessToken } = await app.acquireTokenByClientCredential({ scopes });
     await sandbox.whoAmI(accessToken);
 });
 
 test("a wrong secret is refused in Entra's words", async () => {
-    const refused = confidential({ clientSecret: "wrong" }).acquireTokenByClientCredential({ scopes });
+    const refused = confidential({ clientSecret: "wrong" }).acquireTokenByClientCredential({
+        scopes,
+    });
     await assert.rejects(refused, (error) => {
         assert.equal(error.errorCode, "invalid_client");
         assert.match(error.errorMessage, /AADSTS7000215: /);
@@ -77,7 +85,9 @@ test("a person signs in with PKCE, and the token is renewed silently", async () 
 
 test("a nonce that was asked for comes back", async () => {
     const nonce = "a nonce of our own";
-    const { idTokenClaims } = await signIn(confidential(), sandbox.confidential.redirectUri, { nonce });
+    const { idTokenClaims } = await signIn(confidential(), sandbox.confidential.redirectUri, {
+        nonce,
+    });
     assert.equal(idTokenClaims.nonce, nonce);
 });
 
@@ -86,12 +96,18 @@ test("a refresh token of another cache is traded in", async () => {
     await signIn(app, sandbox.confidential.redirectUri);
     const cache = JSON.parse(app.getTokenCache().serialize());
     const [{ secret: refreshToken }] = Object.values(cache.RefreshToken);
-    const { accessToken } = await confidential().acquireTokenByRefreshToken({ refreshToken, scopes });
+    const { accessToken } = await confidential().acquireTokenByRefreshToken({
+        refreshToken,
+        scopes,
+    });
     await sandbox.whoAmI(accessToken);
 });
 
 test("a person signs in to a public client at any port of this machine", async () => {
-    const { accessToken } = await signIn(publicClient(), `${sandbox.publicClient.redirectUri}:51235`);
+    const { accessToken } = await signIn(
+        publicClient(),
+        `${sandbox.publicClient.redirectUri}:51235`,
+    );
     await sandbox.whoAmI(accessToken);
 });
 

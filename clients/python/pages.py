@@ -85,7 +85,9 @@ def _press(browser, url, form, user_code):
     for name in ("otc", "user_code"):
         if name in fields and not fields[name]:
             fields[name] = user_code
-    yes = [button for button in form.buttons if button[1] in ("accept", "continue", "yes")]
+    yes = [
+        button for button in form.buttons if button[1] in ("accept", "approve", "continue", "yes")
+    ]
     fields.update(yes[:1] or form.buttons[:1])
     target = urljoin(url, form.action)
     if form.method == "post":

@@ -22,7 +22,9 @@ CLIENT_SECRET = _DESCRIBED["confidential"]["client_secret"]
 # A second secret, of letters only.
 PLAIN_SECRET = _DESCRIBED["confidential"]["plain_secret"]
 REDIRECT_URI = _DESCRIBED["confidential"]["redirect_uri"]
-CERTIFICATE = pathlib.Path(_DESCRIBED["confidential"]["certificate_file"]).read_text(encoding="utf-8")
+CERTIFICATE = pathlib.Path(_DESCRIBED["confidential"]["certificate_file"]).read_text(
+    encoding="utf-8"
+)
 PRIVATE_KEY = pathlib.Path(_DESCRIBED["confidential"]["key_file"]).read_text(encoding="utf-8")
 # Key and certificate in one file, as azure-identity wants them.
 KEY_AND_CERTIFICATE_FILE = _DESCRIBED["confidential"]["key_and_certificate_file"]

@@ -111,9 +111,7 @@ class Records(Sdk):
 
     def test_many_rows_are_created_updated_and_deleted_at_once(self):
         name = unique("Many")
-        rows = self.records.create(
-            "account", [{"name": f"{name} {number}"} for number in range(5)]
-        )
+        rows = self.records.create("account", [{"name": f"{name} {number}"} for number in range(5)])
         self.assertEqual(len(set(rows)), 5)
         self.records.update("account", rows, {"telephone1": "555-0101"})
         self.records.update("account", rows[:2], [{"fax": "1"}, {"fax": "2"}])
@@ -337,7 +335,9 @@ class Metadata(Sdk):
         tables = self.client.tables.list(select=["LogicalName", "EntitySetName"])
         names = {table["LogicalName"]: table["EntitySetName"] for table in tables}
         self.assertEqual(names["contact"], "contacts")
-        some = self.client.tables.list(filter="LogicalName eq 'account' or LogicalName eq 'contact'")
+        some = self.client.tables.list(
+            filter="LogicalName eq 'account' or LogicalName eq 'contact'"
+        )
         self.assertEqual(sorted(table["LogicalName"] for table in some), ["account", "contact"])
 
     def test_columns_are_listed(self):
@@ -351,7 +351,9 @@ class Metadata(Sdk):
 
     def test_one_column_is_described(self):
         column = self.client.tables.get_column("account", "name")
-        self.assertEqual(column["@odata.type"].lstrip("#"), "Microsoft.Dynamics.CRM.StringAttributeMetadata")
+        self.assertEqual(
+            column["@odata.type"].lstrip("#"), "Microsoft.Dynamics.CRM.StringAttributeMetadata"
+        )
         self.assertEqual(column["MaxLength"], 160)
         self.assertIsNone(self.client.tables.get_column("account", "no_such_column"))
 
@@ -361,7 +363,9 @@ class Metadata(Sdk):
         parent = by_name["contact_customer_accounts"]
         self.assertEqual(parent["ReferencedEntity"], "account")
         self.assertEqual(parent["ReferencingAttribute"], "parentcustomerid")
-        self.assertEqual(parent["ReferencingEntityNavigationPropertyName"], "parentcustomerid_account")
+        self.assertEqual(
+            parent["ReferencingEntityNavigationPropertyName"], "parentcustomerid_account"
+        )
         one = self.client.tables.get_relationship("contact_customer_accounts")
         self.assertEqual(one.referencing_entity, "contact")
         keys = self.client.tables.get_alternate_keys("account")

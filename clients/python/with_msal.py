@@ -142,11 +142,17 @@ class Msal(unittest.TestCase):
             ).acquire_token_for_client([f"{organization}/.default"])
 
     def test_an_unknown_tenant_is_refused(self):
-        with self.assertRaisesRegex(ValueError, "[Uu]nable to get authority configuration|AADSTS90002|invalid_tenant"):
-            confidential(authority=f"{sandbox.ORIGIN}/nowhere.example").acquire_token_for_client(SCOPES)
+        with self.assertRaisesRegex(
+            ValueError, "[Uu]nable to get authority configuration|AADSTS90002|invalid_tenant"
+        ):
+            confidential(authority=f"{sandbox.ORIGIN}/nowhere.example").acquire_token_for_client(
+                SCOPES
+            )
 
     def test_a_resource_that_is_not_there_is_refused(self):
-        result = confidential().acquire_token_for_client(["https://nowhere.crm.dynamics.com/.default"])
+        result = confidential().acquire_token_for_client(
+            ["https://nowhere.crm.dynamics.com/.default"]
+        )
         self.refused(result, "invalid_resource", 500011)
 
     def test_a_person_signs_in_and_the_token_is_renewed_silently(self):

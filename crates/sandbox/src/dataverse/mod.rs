@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod bulk;
 mod context;
 mod cors;
 mod discovery;

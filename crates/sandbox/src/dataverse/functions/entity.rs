@@ -5,34 +5,13 @@ use uuid::Uuid;
 
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
-use crate::dataverse::odata::{Aliases, segments};
 use crate::dataverse::schema::Table;
-use crate::dataverse::write::Key;
+use crate::dataverse::write::resolve_reference;
 
 /// The row of an address: `accounts(…)`, with a slash in front, or whole.
 pub(super) fn at<'s>(context: &Context<'s>, address: &str) -> Outcome<(&'s Table, Uuid)> {
-    let wrong = || {
-        Fault::syntax(format!(
-            "The value '{address}' is no address of a row, such as 'accounts(<id>)'."
-        ))
-    };
-    let path = match address.split_once("/api/data/") {
-        Some((_, rest)) => rest
-            .split_once('/')
-            .map(|(_, path)| path)
-            .ok_or_else(wrong)?,
-        None => address.trim_start_matches('/'),
-    };
-    let segments = segments(path)?;
-    let [segment] = segments.as_slice() else {
-        return Err(wrong());
-    };
-    let table = context
-        .schema
-        .by_set(&segment.name)
-        .ok_or_else(|| Fault::no_segment(&segment.name))?;
-    let key = Key::of(context, table, segment.key(&Aliases::default())?)?;
-    Ok((table, key.existing(context, table)?))
+    let (table, id) = resolve_reference(context, address, None)?;
+    Ok((context.schema.table(table), id))
 }
 
 /// The row that an object means; its table may be known from elsewhere.
@@ -66,7 +45,7 @@ pub(super) fn meant<'s>(
 }
 
 /// The table that an object's type names.
-pub(super) fn typed<'s>(
+pub(crate) fn typed<'s>(
     context: &Context<'s>,
     object: &Map<String, Value>,
 ) -> Outcome<Option<&'s Table>> {

@@ -13,7 +13,7 @@ mod single;
 pub(crate) use collection::{Parent, count, many};
 pub(crate) use cookie::Cookie;
 pub(crate) use formatted::{Titles, formatted};
-pub(crate) use present::{Annotations, Presenter};
+pub(crate) use present::{Annotations, Presenter, json_value};
 pub(crate) use rows::{Row, fetch};
 pub(crate) use shape::{Expand, ExpandKind, Shape};
 pub(crate) use collection::references;

@@ -5,48 +5,45 @@
 //! misunderstanding of the wire. What is deliberately absent: anything that only our own client
 //! would need.
 
+// Tests inside and outside of the crate start it with the same helper.
+#[cfg(test)]
+extern crate self as tieline_sandbox;
+
+mod clock;
+mod control;
 mod dataverse;
 mod entra;
+mod faults;
+mod fields;
+#[doc(hidden)]
+pub mod fuzzing;
+mod limits;
+mod scenario;
 pub mod seed;
 mod serve;
 mod state;
 mod tls;
 
-use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::clock::{Clock, TooFar};
+use crate::control::journal::Journal;
 use crate::dataverse::Organizations;
+use crate::dataverse::limits::Limits;
 use crate::entra::Directory;
+use crate::faults::Faults;
+pub use crate::fields::Problem;
+pub use crate::limits::{LimitMode, LimitOptions};
+use crate::scenario::Player;
+pub use crate::scenario::{Scenario, ScenarioError};
 use crate::seed::Seed;
 use crate::state::State;
-
-/// Where the sandbox's present moment comes from.
-#[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
-
-impl Clock {
-    /// A clock that asks a function.
-    pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
-    }
-
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}
 
 /// What a sandbox is made of.
 #[derive(Debug)]
@@ -62,6 +59,40 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Where the present moment comes from.
     pub clock: Clock,
+    /// Whether there is a control page and API under `/_sandbox`.
+    pub control: Control,
+    /// Service protection limits at the start.
+    pub limits: LimitOptions,
+    /// What is played from the start on.
+    pub scenario: Option<Scenario>,
+}
+
+impl Options {
+    /// A sandbox as it is when nothing is asked for: the default seed on a free port of this
+    /// machine, in memory, with Microsoft's limits and without a control page.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data_dir: None,
+            seed: Seed::default(),
+            hosts: Vec::new(),
+            clock,
+            control: Control::Off,
+            limits: LimitOptions::default(),
+            scenario: None,
+        }
+    }
+}
+
+/// Whether a sandbox can be looked into and made to misbehave over its own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Control {
+    /// There is nothing under `/_sandbox`.
+    #[default]
+    Off,
+    /// Page and API, for whoever is on the same machine.
+    On,
 }
 
 /// Why a sandbox did not start.
@@ -99,6 +130,32 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// Host and port of the sandbox's own address.
     pub(crate) authority: String,
+    /// Every name that it answers to.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) control: Control,
+    pub(crate) journal: Journal,
+    pub(crate) faults: Faults,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) player: Player,
+}
+
+/// The name under which Microsoft's own clients sign in.
+const MICROSOFT: &str = "login.microsoftonline.com";
+
+impl World {
+    /// Where to sign in, for somebody who asks at an address: Microsoft's name when the sandbox
+    /// answers to it as well, else its own.
+    pub(crate) fn login_at(&self, asked: &str) -> String {
+        let host = asked.split(':').next().unwrap_or_default();
+        let own = host == "localhost" || host == "127.0.0.1" || host.starts_with('[');
+        if own || !self.hosts.iter().any(|name| name == MICROSOFT) {
+            return self.authority.clone();
+        }
+        match self.authority.split_once(':') {
+            Some((_, port)) => format!("{MICROSOFT}:{port}"),
+            None => MICROSOFT.to_owned(),
+        }
+    }
 }
 
 /// A running sandbox. Dropping it ends it.
@@ -110,6 +167,8 @@ pub struct Sandbox {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
     _temporary: Option<tempfile::TempDir>,
+    #[cfg(test)]
+    world: Arc<World>,
 }
 
 impl Sandbox {
@@ -124,6 +183,9 @@ impl Sandbox {
             seed,
             hosts,
             clock,
+            control,
+            limits,
+            scenario,
         } = options;
         seed.check()?;
         let failed = |source| SandboxError::Listen {
@@ -132,7 +194,11 @@ impl Sandbox {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let authority = format!("localhost:{}", address.port());
+        let authority = match address.port() {
+            // The port that every client leaves out.
+            443 => "localhost".to_owned(),
+            port => format!("localhost:{port}"),
+        };
 
         let names = names(&seed, &hosts);
         let certificates = tls::prepare(data_dir.as_deref(), &names, address.ip(), clock.now())?;
@@ -143,12 +209,24 @@ impl Sandbox {
             directory,
             organizations,
             state,
+            limits: Limits::new(limits.rules(), clock.clone()),
             clock,
             authority: authority.clone(),
+            hosts: names,
+            control,
+            journal: match control {
+                Control::Off => Journal::off(),
+                Control::On => Journal::on(),
+            },
+            faults: Faults::default(),
+            player: Player::default(),
         });
+        if let Some(scenario) = scenario {
+            world.player.start(&world, scenario);
+        }
 
         let stop = CancellationToken::new();
-        let router = serve::router(world);
+        let router = serve::router(Arc::clone(&world));
         let serving = serve::serve(
             router,
             listener,
@@ -164,6 +242,8 @@ impl Sandbox {
             stop,
             task: Some(task),
             _temporary: certificates.temporary,
+            #[cfg(test)]
+            world,
         })
     }
 

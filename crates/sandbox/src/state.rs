@@ -1,4 +1,4 @@
-//! What outlives a restart: keys, consents, codes, refresh tokens and rows, in one SQLite file.
+//! What outlives a restart: keys, consents, codes and rows, in one SQLite file.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,6 @@ CREATE TABLE IF NOT EXISTS consent (
 CREATE TABLE IF NOT EXISTS grant_code (
     hash BLOB PRIMARY KEY, at INTEGER NOT NULL, used INTEGER NOT NULL, body TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS refresh_token (
-    hash BLOB PRIMARY KEY, used_at INTEGER NOT NULL, body TEXT NOT NULL
-) STRICT;
 CREATE TABLE IF NOT EXISTS record (
     organization TEXT NOT NULL, tbl TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
     body TEXT NOT NULL, PRIMARY KEY (organization, tbl, id)
@@ -29,10 +26,10 @@ pub(crate) const EVERYBODY: &str = "*";
 #[derive(Debug)]
 pub(crate) struct State(Mutex<Connection>);
 
-/// A code or a token as it is kept.
+/// A code as it is kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// When a code was made, or a refresh token last used; seconds since 1970.
+    /// When it was made; seconds since 1970.
     pub(crate) at: i64,
     pub(crate) used: bool,
     pub(crate) body: String,
@@ -57,6 +54,14 @@ impl State {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere leaves no transaction half done: each is one statement or a closure.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs statements of another part of the sandbox on the one connection.
+    pub(crate) fn with<T>(
+        &self,
+        run: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        run(&mut self.lock())
     }
 
     pub(crate) fn setting(&self, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
@@ -119,36 +124,6 @@ impl State {
     pub(crate) fn use_code(&self, hash: &[u8]) -> rusqlite::Result<bool> {
         let sql = "UPDATE grant_code SET used = 1 WHERE hash = ?1 AND used = 0";
         Ok(self.lock().execute(sql, [hash])? == 1)
-    }
-
-    pub(crate) fn keep_refresh_token(
-        &self,
-        hash: &[u8],
-        at: i64,
-        body: &str,
-    ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO refresh_token (hash, used_at, body) VALUES (?1, ?2, ?3)";
-        self.lock()
-            .execute(sql, params![hash, at, body])
-            .map(|_| ())
-    }
-
-    pub(crate) fn refresh_token(&self, hash: &[u8]) -> rusqlite::Result<Option<Kept>> {
-        let sql = "SELECT used_at, body FROM refresh_token WHERE hash = ?1";
-        self.lock()
-            .query_row(sql, [hash], |row| {
-                Ok(Kept {
-                    at: row.get(0)?,
-                    used: false,
-                    body: row.get(1)?,
-                })
-            })
-            .optional()
-    }
-
-    pub(crate) fn touch_refresh_token(&self, hash: &[u8], at: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE refresh_token SET used_at = ?2 WHERE hash = ?1";
-        self.lock().execute(sql, params![hash, at]).map(|_| ())
     }
 
     // === rows ===

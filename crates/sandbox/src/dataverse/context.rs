@@ -39,7 +39,10 @@ impl<'s> Context<'s> {
     /// A preference of the `Prefer` headers (RFC 7240).
     pub(crate) fn prefers(&self, wanted: &str) -> Option<String> {
         let all = self.headers.get_all("prefer");
-        let parts = all.iter().filter_map(|value| value.to_str().ok()).flat_map(preferences);
+        let parts = all
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(preferences);
         parts.into_iter().find_map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part.as_str(), ""));
             let same = name.trim().eq_ignore_ascii_case(wanted);
@@ -53,7 +56,9 @@ impl<'s> Context<'s> {
 
     /// Refuses what the caller's roles do not hold for any row of a table.
     pub(crate) fn demand(&self, access: Access, table: &Table) -> Outcome<Depth> {
-        self.caller.depth(access, table).ok_or_else(|| self.caller.denied(access, table))
+        self.caller
+            .depth(access, table)
+            .ok_or_else(|| self.caller.denied(access, table))
     }
 
     pub(crate) fn demand_read(&self, table: &Table) -> Outcome<Depth> {
@@ -67,12 +72,17 @@ impl<'s> Context<'s> {
     }
 
     fn within_depth(&self, source: Source<'s>, depth: Depth) -> Condition<'s> {
-        let owned = matches!(source.table.ownership, Ownership::User | Ownership::BusinessUnit);
+        let owned = matches!(
+            source.table.ownership,
+            Ownership::User | Ownership::BusinessUnit
+        );
         if depth == Depth::Global || !owned {
             return Condition::Always;
         }
         let unit = |units: &[Uuid]| {
-            source.term("owningbusinessunit").map_or(Condition::Never, |term| Condition::In(term, ids(units)))
+            source
+                .term("owningbusinessunit")
+                .map_or(Condition::Never, |term| Condition::In(term, ids(units)))
         };
         match depth {
             Depth::Global => Condition::Always,
@@ -81,7 +91,9 @@ impl<'s> Context<'s> {
             Depth::Basic => {
                 let mut owners = self.caller.teams.clone();
                 owners.push(self.caller.id);
-                source.term("ownerid").map_or(Condition::Never, |term| Condition::In(term, ids(&owners)))
+                source
+                    .term("ownerid")
+                    .map_or(Condition::Never, |term| Condition::In(term, ids(&owners)))
             }
         }
     }
@@ -98,14 +110,20 @@ impl<'s> Context<'s> {
             quoted(&table.key)
         );
         let text = |row: &rusqlite::Row<'_>, at: usize| row.get::<_, Option<String>>(at);
-        let found = self.db.prepare_cached(&sql)?.query_row([id.to_string()], |row| Ok((text(row, 0)?, text(row, 1)?)));
+        let found = self
+            .db
+            .prepare_cached(&sql)?
+            .query_row([id.to_string()], |row| Ok((text(row, 0)?, text(row, 1)?)));
         let (owner, unit) = match found {
             Ok(found) => found,
             Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let among = |value: &Option<String>, ids: &[Uuid]| {
-            value.as_deref().and_then(|text| text.parse().ok()).is_some_and(|id: Uuid| ids.contains(&id))
+            value
+                .as_deref()
+                .and_then(|text| text.parse().ok())
+                .is_some_and(|id: Uuid| ids.contains(&id))
         };
         let reached = match depth {
             Depth::Global => true,
@@ -120,9 +138,17 @@ impl<'s> Context<'s> {
     }
 
     /// Rows above or below a row, along the lookup that points at its own table.
-    pub(crate) fn hierarchy(&self, column: &Column, id: Uuid, wanted: Hierarchy) -> Outcome<Vec<Uuid>> {
+    pub(crate) fn hierarchy(
+        &self,
+        column: &Column,
+        id: Uuid,
+        wanted: Hierarchy,
+    ) -> Outcome<Vec<Uuid>> {
         let (table, parent) = self.hierarchical(column).ok_or_else(|| {
-            Fault::argument(format!("The attribute '{}' has no hierarchical relationship.", column.name))
+            Fault::argument(format!(
+                "The attribute '{}' has no hierarchical relationship.",
+                column.name
+            ))
         })?;
         let (name, key, parent) = (quoted(&table.name), quoted(&table.key), quoted(parent));
         let sql = if wanted.upwards {
@@ -159,11 +185,18 @@ impl<'s> Context<'s> {
 
     /// The table that a hierarchy is of, and the lookup that makes it: asked by key or by lookup.
     fn hierarchical(&self, column: &Column) -> Option<(&'s Table, &'s str)> {
-        let tables = self.schema.relationships.iter().filter(|one| one.referenced == one.referencing);
+        let tables = self
+            .schema
+            .relationships
+            .iter()
+            .filter(|one| one.referenced == one.referencing);
         let fits = |table: &Table, lookup: &str| match &column.kind {
             Kind::Key => table.key == column.name,
             Kind::Lookup { targets, .. } => {
-                column.name == lookup || targets.iter().any(|target| self.schema.table(*target).name == table.name)
+                column.name == lookup
+                    || targets
+                        .iter()
+                        .any(|target| self.schema.table(*target).name == table.name)
             }
             _ => false,
         };
@@ -204,7 +237,10 @@ pub(crate) fn preferences(text: &str) -> Vec<String> {
             }
         }
     }
-    parts.into_iter().map(|part| part.trim().to_owned()).collect()
+    parts
+        .into_iter()
+        .map(|part| part.trim().to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,7 +252,10 @@ mod tests {
         let text = r#"return=representation,odata.include-annotations="A,B""#;
         assert_eq!(
             preferences(text),
-            ["return=representation", r#"odata.include-annotations="A,B""#]
+            [
+                "return=representation",
+                r#"odata.include-annotations="A,B""#
+            ]
         );
     }
 }

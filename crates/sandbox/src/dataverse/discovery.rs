@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::answer::{Answer, json_answer, text_answer};
+use crate::dataverse::caller::bearer;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::VERSION;
 use crate::dataverse::odata::{Expression, KeyPart, Literal, QueryOptions, Segment, segments};
 use crate::dataverse::organization::Organization;
 use crate::dataverse::security::ADMINISTRATOR;
-use crate::dataverse::{authority_of, bearer, cors, decorate};
+use crate::dataverse::{authority_of, cors, decorate};
 use crate::entra::{Caller, Directory};
 use crate::serve::Shared;
 
@@ -107,7 +108,7 @@ fn is_discovery(authority: &str) -> bool {
 fn challenge(world: &World, authority: &str) -> Response {
     let text = format!(
         "Bearer authorization_uri=https://{}/common/oauth2/authorize, resource_id=https://{authority}/",
-        world.authority
+        world.login_at(authority)
     );
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
 }

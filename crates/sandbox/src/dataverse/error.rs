@@ -25,8 +25,16 @@ pub(crate) type Outcome<T> = Result<T, Fault>;
 const ODATA: &str = "0x80060888";
 
 impl Fault {
-    pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into() }
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+        }
     }
 
     fn bad(code: &'static str, message: impl Into<String>) -> Self {
@@ -71,7 +79,8 @@ impl Fault {
     }
 
     pub(crate) fn version_mismatch() -> Self {
-        let text = "The version of the existing record doesn't match the RowVersion property provided.";
+        let text =
+            "The version of the existing record doesn't match the RowVersion property provided.";
         Self::new(StatusCode::PRECONDITION_FAILED, "0x80060882", text)
     }
 
@@ -86,7 +95,10 @@ impl Fault {
     }
 
     pub(crate) fn no_search() -> Self {
-        Self::bad("0x80048d0b", "Dataverse Search feature is disabled for this organization.")
+        Self::bad(
+            "0x80048d0b",
+            "Dataverse Search feature is disabled for this organization.",
+        )
     }
 
     /// What Microsoft has and the sandbox does not: it must never look like a fault of the caller.
@@ -99,7 +111,9 @@ impl Fault {
         let body = json!({"error": {"code": self.code, "message": self.message}});
         let mut answer = json_answer(self.status, &body);
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(cors::ALLOW));
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static(cors::ALLOW));
         }
         answer
     }

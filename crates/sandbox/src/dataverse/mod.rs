@@ -3,11 +3,13 @@
 mod answer;
 mod batch;
 mod bulk;
+mod caller;
 mod context;
 mod cors;
 mod discovery;
 mod error;
 mod functions;
+pub(crate) mod limits;
 mod odata;
 mod organization;
 mod plan;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use uuid::Uuid;
 
 use crate::World;
@@ -34,8 +36,10 @@ pub(crate) use crate::dataverse::discovery::serve as discover;
 use crate::dataverse::error::{Fault, Outcome};
 pub(crate) use crate::dataverse::organization::{Organization, Organizations};
 pub(crate) use crate::dataverse::schema::Schema;
-use crate::dataverse::service::{Operation, Service};
-use crate::entra::Caller;
+pub use crate::dataverse::schema::custom;
+pub(crate) use crate::dataverse::service::{Operation, Service};
+use crate::entra::{Caller, Verdict};
+use crate::faults::Pause;
 use crate::serve::Shared;
 
 pub(crate) async fn serve(
@@ -43,20 +47,55 @@ pub(crate) async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    pause: Pause,
     body: Bytes,
 ) -> Response {
     if let Some(mut answer) = cors::options(&method, &headers) {
         decorate(answer.headers_mut(), Uuid::new_v4());
         return answer;
     }
+    let mut response = match arrive(&world, &uri, &headers) {
+        Ok(arrival) => admit(world, arrival, pause, method, uri, headers, body).await,
+        Err(response) => response,
+    };
+    decorate(response.headers_mut(), Uuid::new_v4());
+    response
+}
+
+/// Where a request goes, and who sends it.
+struct Arrival {
+    organization: Uuid,
+    caller: Caller,
+    origin: String,
+}
+
+/// Answers a request, if the limits let it in.
+async fn admit(
+    world: Shared,
+    arrival: Arrival,
+    pause: Pause,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = &arrival.caller;
+    let principal = caller.object_id.or(caller.application).unwrap_or_default();
+    let permit = match world.limits.enter(principal, &headers) {
+        Ok(permit) => permit,
+        Err(throttled) => return throttled.into_response(),
+    };
+    // A delay that was ordered counts as time of execution.
+    pause.wait().await;
     // SQLite blocks while it works; that must not hold up what else the runtime does.
-    let answered = tokio::task::spawn_blocking(move || answer(&world, &method, &uri, &headers, &body)).await;
+    let work = move || answer(&world, &arrival, &method, &uri, &headers, &body);
+    let answered = tokio::task::spawn_blocking(work).await;
     let mut response = answered.unwrap_or_else(|_| {
         let text = "An unexpected error occurred in the sandbox.";
         let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
         fault.answer().map(Body::from)
     });
-    decorate(response.headers_mut(), Uuid::new_v4());
+    permit.decorate(response.headers_mut());
     response
 }
 
@@ -64,26 +103,49 @@ pub(crate) async fn serve(
 fn decorate(headers: &mut HeaderMap, id: Uuid) {
     cors::allow(headers);
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    headers.insert("x-ms-ratelimit-burst-remaining-xrm-requests", HeaderValue::from_static("5999"));
-    headers.insert("x-ms-ratelimit-time-remaining-xrm-requests", HeaderValue::from_static("1199"));
-    let affinity = HeaderValue::from_static("ARRAffinity=sandbox; HttpOnly; Secure; SameSite=None; Path=/");
-    headers.insert(header::SET_COOKIE, affinity);
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache"));
     answer::set(headers, "x-ms-service-request-id", &id.to_string());
     answer::set(headers, "req_id", &id.to_string());
 }
 
-fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
+fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Response> {
     let authority = authority_of(world, uri, headers);
-    let origin = format!("https://{authority}");
-    let found = world.directory.organization_at(&authority, &world.authority);
+    let found = world
+        .directory
+        .organization_at(&authority, &world.authority);
     let organization = found.and_then(|(_, own)| world.organizations.find(own.id));
     let Some(organization) = organization else {
         let text = format!("There is no organization at {authority}.");
-        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
+        return Err(refuse(Fault::new(
+            StatusCode::NOT_FOUND,
+            "0x80040217",
+            text,
+        )));
     };
-    let Some(caller) = caller(world, organization, headers) else {
-        return challenge(world, organization, &origin);
+    match caller::of(world, organization, headers) {
+        Verdict::Good(caller) => Ok(Arrival {
+            organization: organization.id,
+            caller,
+            origin: format!("https://{authority}"),
+        }),
+        Verdict::Refused => Err(caller::challenge(world, organization, &authority)),
+        Verdict::Challenged { claims } => Err(caller::overtaken(world, &authority, &claims)),
+    }
+}
+
+fn answer(
+    world: &Arc<World>,
+    arrival: &Arrival,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
+    let Some(organization) = world.organizations.find(arrival.organization) else {
+        let text = "There is no such organization.";
+        return refuse(Fault::new(StatusCode::NOT_FOUND, "0x80040217", text));
     };
     if uri.path().starts_with("/api/search/") {
         return refuse(Fault::no_search());
@@ -92,11 +154,21 @@ fn answer(world: &Arc<World>, method: &Method, uri: &Uri, headers: &HeaderMap, b
         Ok(found) => found,
         Err(fault) => return refuse(fault),
     };
-    let base = format!("{origin}/api/data/{version}/");
-    let service = Service { world, organization, caller: &caller, base: &base, headers };
+    let base = format!("{}/api/data/{version}/", arrival.origin);
+    let service = Service {
+        world,
+        organization,
+        caller: &arrival.caller,
+        base: &base,
+        headers,
+    };
     let operation = Operation {
         // What a HEAD leaves out is the body alone, and that is the server's to drop.
-        method: if *method == Method::HEAD { Method::GET } else { method.clone() },
+        method: if *method == Method::HEAD {
+            Method::GET
+        } else {
+            method.clone()
+        },
         path: rest.to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         headers: headers.clone(),
@@ -111,7 +183,11 @@ fn refuse(fault: Fault) -> Response {
 
 fn authority_of(world: &World, uri: &Uri, headers: &HeaderMap) -> String {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
-    let host = of_uri.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    let host = of_uri.or_else(|| {
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+    });
     host.unwrap_or(&world.authority).to_owned()
 }
 
@@ -122,36 +198,12 @@ fn version(path: &str) -> Outcome<(&str, &str)> {
         return Err(Fault::new(StatusCode::NOT_FOUND, "", text));
     };
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
-    let known = version.strip_prefix("v9.").is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
+    let known = version
+        .strip_prefix("v9.")
+        .is_some_and(|minor| matches!(minor, "0" | "1" | "2"));
     if known {
         return Ok((version, rest));
     }
     let text = format!("The Web API has no version '{version}' here; v9.2 is current.");
     Err(Fault::new(StatusCode::NOT_FOUND, "0x80060888", text))
-}
-
-/// Who calls, when the token is a good one for this organization.
-fn caller(world: &World, organization: &Organization, headers: &HeaderMap) -> Option<Caller> {
-    let caller = world.directory.key.verify(bearer(headers)?, world.clock.now())?;
-    let audience = url::Url::parse(&caller.audience).ok()?;
-    let host = audience.host_str()?;
-    let authority = audience.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-    let (_, meant) = world.directory.organization_at(&authority, &world.authority)?;
-    (meant.id == organization.id && caller.tenant == organization.tenant).then_some(caller)
-}
-
-/// The token that a request brings.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// What is said without a token: where to get one, and for what.
-fn challenge(world: &World, organization: &Organization, origin: &str) -> Response {
-    let text = format!(
-        "Bearer authorization_uri=https://{}/{}/oauth2/authorize, resource_id={origin}/",
-        world.authority, organization.tenant
-    );
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, text)]).into_response()
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::populate;
-use crate::dataverse::schema::Schema;
+use crate::dataverse::schema::{self, Schema};
 use crate::dataverse::security::{Member, Role, Roles};
 use crate::dataverse::store::{self, Store};
 use crate::entra::{Caller, Directory};
@@ -33,7 +33,11 @@ pub(crate) struct Organization {
 }
 
 impl Organizations {
-    pub(crate) fn open(seed: &Seed, data_dir: Option<&Path>, clock: &Clock) -> Result<Self, SandboxError> {
+    pub(crate) fn open(
+        seed: &Seed,
+        data_dir: Option<&Path>,
+        clock: &Clock,
+    ) -> Result<Self, SandboxError> {
         let mut all = Vec::new();
         for tenant in &seed.tenants {
             for own in &tenant.organizations {
@@ -59,7 +63,9 @@ impl Organization {
         data_dir: Option<&Path>,
         clock: &Clock,
     ) -> Result<Self, SandboxError> {
-        let wrong = |text: String| SeedError::Contradiction(format!("the organization {}: {text}", own.unique_name));
+        let wrong = |text: String| {
+            SeedError::Contradiction(format!("the organization {}: {text}", own.unique_name))
+        };
         let schema = own.schema().map_err(wrong)?;
         let roles = Roles::open(own.id, &schema, &own.security_roles).map_err(wrong)?;
         let file = data_dir.map(|directory| directory.join(format!("organization-{}.db", own.id)));
@@ -75,10 +81,22 @@ impl Organization {
             store,
             roles,
         };
-        organization
-            .store
-            .write::<_, SandboxError>(|db| Ok(populate::fill(db, &organization, tenant, own, clock.now())?))?;
+        organization.store.write::<_, SandboxError>(|db| {
+            Ok(populate::fill(db, &organization, tenant, own, clock.now())?)
+        })?;
         Ok(organization)
+    }
+
+    /// Entity sets, and how many rows each has.
+    pub(crate) fn row_counts(&self) -> rusqlite::Result<Vec<(String, i64)>> {
+        self.store.read(|db| {
+            let count = |table: &schema::Table| {
+                let sql = format!("SELECT COUNT(*) FROM {}", store::quoted(&table.name));
+                let rows = db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+                Ok((table.set.clone(), rows))
+            };
+            self.schema.tables.iter().map(count).collect()
+        })
     }
 
     /// The caller as a user of the organization.
@@ -95,7 +113,12 @@ impl Organization {
     ///
     /// # Errors
     /// When the user is disabled, or has no role.
-    pub(crate) fn member_by(&self, db: &Connection, column: &str, wanted: Uuid) -> Outcome<Option<Member>> {
+    pub(crate) fn member_by(
+        &self,
+        db: &Connection,
+        column: &str,
+        wanted: Uuid,
+    ) -> Outcome<Option<Member>> {
         let sql = format!(
             "SELECT systemuserid, businessunitid, isdisabled FROM systemuser WHERE {} = ?1",
             store::quoted(column)
@@ -103,22 +126,33 @@ impl Organization {
         let found = db
             .prepare_cached(&sql)?
             .query_row([wanted.to_string()], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<bool>>(2)?))
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, Option<String>>(1)?,
+                    row.get::<_, Option<bool>>(2)?,
+                ))
             })
             .optional()?;
         let Some((id, unit, disabled)) = found else {
             return Ok(None);
         };
         if disabled == Some(true) {
-            let text = "The specified user(Id = {id}) is disabled. Consider enabling this user.".replace("{id}", &id);
+            let text = "The specified user(Id = {id}) is disabled. Consider enabling this user."
+                .replace("{id}", &id);
             return Err(Fault::new(StatusCode::FORBIDDEN, "0x80040225", text));
         }
-        let teams = ids(db, "SELECT teamid FROM teammembership WHERE systemuserid = ?1", &id)?;
+        let teams = ids(
+            db,
+            "SELECT teamid FROM teammembership WHERE systemuserid = ?1",
+            &id,
+        )?;
         let roles = self.roles_of(db, &id)?;
         if roles.is_empty() {
             return Err(not_a_member());
         }
-        let business_unit = unit.and_then(|unit| unit.parse().ok()).unwrap_or(self.business_unit);
+        let business_unit = unit
+            .and_then(|unit| unit.parse().ok())
+            .unwrap_or(self.business_unit);
         let below = "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT businessunitid FROM businessunit \
                      JOIN below ON parentbusinessunitid = below.id) SELECT id FROM below";
         Ok(Some(Member {
@@ -136,7 +170,10 @@ impl Organization {
         let sql = "SELECT roleid FROM systemuserroles WHERE systemuserid = ?1 UNION \
                    SELECT roleid FROM teamroles JOIN teammembership USING (teamid) WHERE systemuserid = ?1";
         let ids = ids(db, sql, user)?;
-        Ok(ids.into_iter().filter_map(|id| self.roles.find(id).cloned()).collect())
+        Ok(ids
+            .into_iter()
+            .filter_map(|id| self.roles.find(id).cloned())
+            .collect())
     }
 }
 

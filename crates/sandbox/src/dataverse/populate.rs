@@ -228,7 +228,10 @@ impl Maker<'_> {
             for column in ["createdby", "modifiedby", "ownerid", "owninguser"] {
                 values.insert(column.to_owned(), reference("systemuser", agent));
             }
-            values.insert("owningbusinessunit".to_owned(), reference("businessunit", self.unit));
+            values.insert(
+                "owningbusinessunit".to_owned(),
+                reference("businessunit", self.unit),
+            );
         }
         values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
         records::insert(self.db, table, &values)?;
@@ -324,7 +327,10 @@ impl Maker<'_> {
                     "revenue".to_owned(),
                     f64::from(self.rng.random_range(100..90_000) * 1_000).into(),
                 ),
-                ("transactioncurrencyid".to_owned(), reference("transactioncurrency", self.currency)),
+                (
+                    "transactioncurrencyid".to_owned(),
+                    reference("transactioncurrency", self.currency),
+                ),
                 ("creditonhold".to_owned(), self.chance(5).into()),
                 ("donotphone".to_owned(), self.chance(5).into()),
                 (
@@ -358,7 +364,11 @@ impl Maker<'_> {
         Ok(accounts)
     }
 
-    fn contacts(&mut self, count: usize, accounts: &[(Uuid, String)]) -> rusqlite::Result<Vec<Known>> {
+    fn contacts(
+        &mut self,
+        count: usize,
+        accounts: &[(Uuid, String)],
+    ) -> rusqlite::Result<Vec<Known>> {
         let mut contacts = Vec::new();
         for number in 0..count {
             let (first, last) = (self.word(&FIRST), self.word(&LAST));
@@ -537,7 +547,11 @@ fn ascii(text: &str) -> String {
 
 fn birthday(days: i64) -> Cell {
     let first = chrono::NaiveDate::from_ymd_opt(1950, 1, 1).unwrap_or_default();
-    stamp((first + TimeDelta::days(days)).and_time(chrono::NaiveTime::MIN).and_utc())
+    stamp(
+        (first + TimeDelta::days(days))
+            .and_time(chrono::NaiveTime::MIN)
+            .and_utc(),
+    )
 }
 
 pub(crate) fn stamp(at: DateTime<Utc>) -> Cell {

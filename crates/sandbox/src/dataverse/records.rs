@@ -135,13 +135,22 @@ pub(crate) fn insert(db: &Connection, table: &Table, cells: &Cells) -> rusqlite:
         values.push(Value::Integer(version));
     }
     let marks = vec!["?"; values.len()].join(", ");
-    let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", quoted(&table.name), names.join(", "));
+    let sql = format!(
+        "INSERT INTO {} ({}) VALUES ({marks})",
+        quoted(&table.name),
+        names.join(", ")
+    );
     db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
     Ok(version)
 }
 
 /// Changes cells of a row, which gets a new version. None when there is no such row.
-pub(crate) fn update(db: &Connection, table: &Table, id: Uuid, cells: &Cells) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn update(
+    db: &Connection,
+    table: &Table,
+    id: Uuid,
+    cells: &Cells,
+) -> rusqlite::Result<Option<i64>> {
     let version = store::next_version(db)?;
     let (mut names, mut values) = assignments(table, cells);
     if table.column("versionnumber").is_some() {
@@ -150,14 +159,23 @@ pub(crate) fn update(db: &Connection, table: &Table, id: Uuid, cells: &Cells) ->
     }
     let sets: Vec<String> = names.iter().map(|name| format!("{name} = ?")).collect();
     values.push(Value::Text(id.to_string()));
-    let sql = format!("UPDATE {} SET {} WHERE {} = ?", quoted(&table.name), sets.join(", "), quoted(&table.key));
+    let sql = format!(
+        "UPDATE {} SET {} WHERE {} = ?",
+        quoted(&table.name),
+        sets.join(", "),
+        quoted(&table.key)
+    );
     let changed = db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
     Ok((changed == 1).then_some(version))
 }
 
 /// Takes a row out and remembers that it was there. False when it was not.
 pub(crate) fn delete(db: &Connection, table: &Table, id: Uuid, at: i64) -> rusqlite::Result<bool> {
-    let sql = format!("DELETE FROM {} WHERE {} = ?1", quoted(&table.name), quoted(&table.key));
+    let sql = format!(
+        "DELETE FROM {} WHERE {} = ?1",
+        quoted(&table.name),
+        quoted(&table.key)
+    );
     let gone = db.prepare_cached(&sql)?.execute([id.to_string()])? == 1;
     if gone && table.change_tracking {
         let version = store::next_version(db)?;
@@ -165,19 +183,31 @@ pub(crate) fn delete(db: &Connection, table: &Table, id: Uuid, at: i64) -> rusql
             "INSERT OR REPLACE INTO {} (tbl, id, version, at) VALUES (?1, ?2, ?3, ?4)",
             store::DELETED
         );
-        db.prepare_cached(&sql)?.execute(rusqlite::params![table.name, id.to_string(), version, at])?;
+        db.prepare_cached(&sql)?.execute(rusqlite::params![
+            table.name,
+            id.to_string(),
+            version,
+            at
+        ])?;
     }
     Ok(gone)
 }
 
 /// The cells of a row that are not empty, all of them; none when there is no such row.
-pub(crate) fn load(db: &Connection, schema: &Schema, table: &Table, id: Uuid) -> rusqlite::Result<Option<Cells>> {
+pub(crate) fn load(
+    db: &Connection,
+    schema: &Schema,
+    table: &Table,
+    id: Uuid,
+) -> rusqlite::Result<Option<Cells>> {
     let columns: Vec<&Column> = table.columns.iter().filter(|column| kept(column)).collect();
     let names: Vec<String> = columns
         .iter()
         .flat_map(|column| {
             let own = quoted(&column.name);
-            let target = column.has_several_targets().then(|| quoted(&type_column(&column.name)));
+            let target = column
+                .has_several_targets()
+                .then(|| quoted(&type_column(&column.name)));
             std::iter::once(own).chain(target)
         })
         .collect();
@@ -195,7 +225,11 @@ pub(crate) fn load(db: &Connection, schema: &Schema, table: &Table, id: Uuid) ->
     let (mut cells, mut at) = (Cells::new(), 0);
     for column in columns {
         let value: Value = row.get(at)?;
-        let target: Option<String> = if column.has_several_targets() { row.get(at + 1)? } else { None };
+        let target: Option<String> = if column.has_several_targets() {
+            row.get(at + 1)?
+        } else {
+            None
+        };
         at += 1 + usize::from(column.has_several_targets());
         if let Some(cell) = cell(schema, column, value, target) {
             cells.insert(column.name.clone(), cell);
@@ -205,7 +239,12 @@ pub(crate) fn load(db: &Connection, schema: &Schema, table: &Table, id: Uuid) ->
 }
 
 /// What a column's value means; none when it is empty.
-pub(crate) fn cell(schema: &Schema, column: &Column, value: Value, target: Option<String>) -> Option<Cell> {
+pub(crate) fn cell(
+    schema: &Schema,
+    column: &Column,
+    value: Value,
+    target: Option<String>,
+) -> Option<Cell> {
     use crate::dataverse::schema::Kind;
     match (&column.kind, value) {
         (_, Value::Null) => None,
@@ -220,15 +259,25 @@ pub(crate) fn cell(schema: &Schema, column: &Column, value: Value, target: Optio
 
 /// Whether there is a row with this key.
 pub(crate) fn exists(db: &Connection, table: &Table, id: Uuid) -> rusqlite::Result<bool> {
-    let sql = format!("SELECT 1 FROM {} WHERE {} = ?1", quoted(&table.name), quoted(&table.key));
+    let sql = format!(
+        "SELECT 1 FROM {} WHERE {} = ?1",
+        quoted(&table.name),
+        quoted(&table.key)
+    );
     db.prepare_cached(&sql)?.exists([id.to_string()])
 }
 
 /// The version of a row; none when there is no such row.
 pub(crate) fn version(db: &Connection, table: &Table, id: Uuid) -> rusqlite::Result<Option<i64>> {
     use rusqlite::OptionalExtension as _;
-    let sql = format!("SELECT versionnumber FROM {} WHERE {} = ?1", quoted(&table.name), quoted(&table.key));
-    let found = db.prepare_cached(&sql)?.query_row([id.to_string()], |row| row.get::<_, Option<i64>>(0));
+    let sql = format!(
+        "SELECT versionnumber FROM {} WHERE {} = ?1",
+        quoted(&table.name),
+        quoted(&table.key)
+    );
+    let found = db
+        .prepare_cached(&sql)?
+        .query_row([id.to_string()], |row| row.get::<_, Option<i64>>(0));
     Ok(found.optional()?.flatten())
 }
 
@@ -238,7 +287,14 @@ pub(crate) fn title(db: &Connection, table: &Table, id: Uuid) -> rusqlite::Resul
     if table.column(&table.title).is_none() {
         return Ok(None);
     }
-    let sql = format!("SELECT {} FROM {} WHERE {} = ?1", quoted(&table.title), quoted(&table.name), quoted(&table.key));
-    let found = db.prepare_cached(&sql)?.query_row([id.to_string()], |row| row.get::<_, Option<String>>(0));
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {} = ?1",
+        quoted(&table.title),
+        quoted(&table.name),
+        quoted(&table.key)
+    );
+    let found = db
+        .prepare_cached(&sql)?
+        .query_row([id.to_string()], |row| row.get::<_, Option<String>>(0));
     Ok(found.optional()?.flatten())
 }

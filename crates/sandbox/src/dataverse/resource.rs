@@ -1,15 +1,15 @@
 //! Which operation a method and a path are.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use uuid::Uuid;
 
-use crate::dataverse::answer::{Answer, no_content};
+use crate::dataverse::answer::{Answer, json_answer, no_content, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::{self, Subject};
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
-use crate::dataverse::schema::{Collection, Single, Table};
+use crate::dataverse::schema::{self, Collection, Single, Table};
 use crate::dataverse::service::{Operation, Service};
 use crate::dataverse::write;
 
@@ -29,7 +29,11 @@ impl Request<'_, '_> {
     }
 }
 
-pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation: &Operation) -> Outcome<Answer> {
+pub(crate) fn answer<'s>(
+    context: &Context<'s>,
+    service: &Service<'_>,
+    operation: &Operation,
+) -> Outcome<Answer> {
     let request = Request {
         context,
         service,
@@ -39,10 +43,10 @@ pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation
     };
     let segments = segments(&operation.path)?;
     let Some((first, rest)) = segments.split_first() else {
-        return service_document(&request);
+        return root(&request, "");
     };
-    if first.name == "$metadata" || first.name == "$batch" {
-        return Err(Fault::not_yet(&first.name));
+    if first.name == "$metadata" {
+        return root(&request, &first.name);
     }
     let Some(table) = context.schema.by_set(&first.name) else {
         return functions::unbound(&request, first, rest);
@@ -55,19 +59,22 @@ pub(crate) fn answer<'s>(context: &Context<'s>, service: &Service<'_>, operation
     row(&request, table, target, rest)
 }
 
-fn service_document(request: &Request<'_, '_>) -> Outcome<Answer> {
+/// What stands at the root: the sets, and the model.
+fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
     if *request.method() != Method::GET {
         return Err(Fault::method_not_allowed());
     }
-    let sets: Vec<serde_json::Value> = request
-        .context
-        .schema
-        .tables
-        .iter()
-        .map(|table| serde_json::json!({"name": table.set, "kind": "EntitySet", "url": table.set}))
-        .collect();
-    let body = serde_json::json!({"@odata.context": request.context.metadata(), "value": sets});
-    Ok(crate::dataverse::answer::json_answer(axum::http::StatusCode::OK, &body))
+    let schema = request.context.schema;
+    if name.is_empty() {
+        let document = schema::service_document(schema, request.context.base);
+        return Ok(json_answer(StatusCode::OK, &document));
+    }
+    let annotations = match request.options.text("annotations") {
+        Some("true") => schema::Annotations::With,
+        _ => schema::Annotations::Without,
+    };
+    let document = schema::metadata_document(schema, annotations);
+    Ok(text_answer(StatusCode::OK, "application/xml", document))
 }
 
 /// `/contacts…`.
@@ -86,11 +93,21 @@ fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Out
 }
 
 /// `/contacts(…)…`.
-fn row<'s>(request: &Request<'_, 's>, table: &'s Table, key: write::Key, rest: &[Segment]) -> Outcome<Answer> {
+fn row<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    key: write::Key,
+    rest: &[Segment],
+) -> Outcome<Answer> {
     let context = request.context;
     let Some((first, rest)) = rest.split_first() else {
         return match request.method().as_str() {
-            "GET" => read::one(context, table, key.existing(context, table)?, &request.options),
+            "GET" => read::one(
+                context,
+                table,
+                key.existing(context, table)?,
+                &request.options,
+            ),
             "PATCH" => write::upsert(request, table, key),
             "DELETE" => write::delete(request, table, key.existing(context, table)?),
             _ => Err(Fault::method_not_allowed()),
@@ -137,7 +154,9 @@ fn single_valued<'s>(
     {
         return match request.method().as_str() {
             "GET" => Ok(read::followed(context, table, id, single)?
-                .map_or_else(no_content, |(target, id)| read::reference(context, target, id))),
+                .map_or_else(no_content, |(target, id)| {
+                    read::reference(context, target, id)
+                })),
             "PUT" => write::link_single(request, table, id, single),
             "DELETE" => write::unlink_single(request, table, id, single),
             _ => Err(Fault::method_not_allowed()),
@@ -165,7 +184,11 @@ fn collected<'s>(
 ) -> Outcome<Answer> {
     let (context, options) = (request.context, &request.options);
     let target = context.schema.table(collection.target);
-    let parent = Parent { table, id, collection };
+    let parent = Parent {
+        table,
+        id,
+        collection,
+    };
     if segment.inside.is_some() {
         let key = write::Key::of(context, target, segment.key(&options.aliases)?)?;
         if let [reference] = rest
@@ -184,10 +207,14 @@ fn collected<'s>(
         }
         ([], "POST") => write::create(request, target, Some(parent)),
         ([], "PUT") => write::replace_parties(request, parent),
-        ([count], "GET") if count.name == "$count" => read::count(context, target, Some(parent), options),
+        ([count], "GET") if count.name == "$count" => {
+            read::count(context, target, Some(parent), options)
+        }
         ([reference], "POST" | "PUT") if reference.name == "$ref" => write::link(request, parent),
         ([reference], "DELETE") if reference.name == "$ref" => write::unlink_named(request, parent),
-        ([reference], "GET") if reference.name == "$ref" => read::references(request.context, target, parent, options),
+        ([reference], "GET") if reference.name == "$ref" => {
+            read::references(request.context, target, parent, options)
+        }
         ([], _) => Err(Fault::method_not_allowed()),
         ([other, ..], _) => Err(Fault::no_segment(&other.name)),
     }

@@ -145,16 +145,29 @@ pub(crate) struct Roles {
 impl Roles {
     /// # Errors
     /// When a role of the seed names a privilege or a depth that does not exist.
-    pub(crate) fn open(organization: Uuid, schema: &Schema, seeds: &[RoleSeed]) -> Result<Self, String> {
-        let tables = schema.tables.iter().flat_map(|table| ACCESSES.map(|access| access.privilege(table)));
+    pub(crate) fn open(
+        organization: Uuid,
+        schema: &Schema,
+        seeds: &[RoleSeed],
+    ) -> Result<Self, String> {
+        let tables = schema
+            .tables
+            .iter()
+            .flat_map(|table| ACCESSES.map(|access| access.privilege(table)));
         let privileges: HashMap<String, String> = tables
             .chain(MISCELLANEOUS.map(str::to_owned))
             .map(|name| (name.to_ascii_lowercase(), name))
             .collect();
         let mut by_id = HashMap::new();
         for name in STANDARD {
-            let held = privileges.iter().filter_map(|(key, name_of)| Some((key.clone(), standard(name, name_of)?)));
-            let role = Role { id: role_id(organization, name), name: name.to_owned(), privileges: held.collect() };
+            let held = privileges
+                .iter()
+                .filter_map(|(key, name_of)| Some((key.clone(), standard(name, name_of)?)));
+            let role = Role {
+                id: role_id(organization, name),
+                name: name.to_owned(),
+                privileges: held.collect(),
+            };
             by_id.insert(role.id, Arc::new(role));
         }
         for seed in seeds {
@@ -176,7 +189,9 @@ impl Roles {
 
     /// The privilege of a name, whatever its case, as it is spelled.
     pub(crate) fn privilege(&self, name: &str) -> Option<&str> {
-        self.privileges.get(&name.to_ascii_lowercase()).map(String::as_str)
+        self.privileges
+            .get(&name.to_ascii_lowercase())
+            .map(String::as_str)
     }
 
     pub(crate) fn privileges(&self) -> Vec<&str> {
@@ -187,19 +202,30 @@ impl Roles {
 }
 
 impl Role {
-    fn from_seed(organization: Uuid, seed: &RoleSeed, known: &HashMap<String, String>) -> Result<Self, String> {
+    fn from_seed(
+        organization: Uuid,
+        seed: &RoleSeed,
+        known: &HashMap<String, String>,
+    ) -> Result<Self, String> {
         let mut privileges = HashMap::new();
         for (name, depth) in &seed.privileges {
             let key = name.to_ascii_lowercase();
             if !known.contains_key(&key) {
-                return Err(format!("the role {} names the privilege {name}, which does not exist", seed.name));
+                return Err(format!(
+                    "the role {} names the privilege {name}, which does not exist",
+                    seed.name
+                ));
             }
             let depth = Depth::parse(depth).ok_or_else(|| {
                 format!("the role {} gives {name} the depth {depth}; it is Basic, Local, Deep or Global", seed.name)
             })?;
             privileges.insert(key, depth);
         }
-        Ok(Self { id: role_id(organization, &seed.name), name: seed.name.clone(), privileges })
+        Ok(Self {
+            id: role_id(organization, &seed.name),
+            name: seed.name.clone(),
+            privileges,
+        })
     }
 
     /// How far a privilege reaches, by its name in lower case.
@@ -212,17 +238,35 @@ impl Role {
 fn standard(role: &str, privilege: &str) -> Option<Depth> {
     let rest = privilege.strip_prefix("prv").unwrap_or(privilege);
     // `AppendTo` begins as `Append` does.
-    let access = ACCESSES.into_iter().filter(|access| rest.starts_with(access.name())).max_by_key(|access| access.name().len());
-    let noun = access.map_or("", |access| rest.get(access.name().len()..).unwrap_or_default());
-    let configuration = matches!(noun, "Role" | "Privilege" | "BusinessUnit" | "User" | "Organization" | "Team");
+    let access = ACCESSES
+        .into_iter()
+        .filter(|access| rest.starts_with(access.name()))
+        .max_by_key(|access| access.name().len());
+    let noun = access.map_or("", |access| {
+        rest.get(access.name().len()..).unwrap_or_default()
+    });
+    let configuration = matches!(
+        noun,
+        "Role" | "Privilege" | "BusinessUnit" | "User" | "Organization" | "Team"
+    );
     match role {
         ADMINISTRATOR => Some(Depth::Global),
-        "System Customizer" => (!matches!(access, Some(Access::Delete | Access::Assign)) || !configuration).then_some(Depth::Global),
+        "System Customizer" => (!matches!(access, Some(Access::Delete | Access::Assign))
+            || !configuration)
+            .then_some(Depth::Global),
         "Customer Service Representative" => match access? {
             Access::Read | Access::Append | Access::AppendTo => Some(Depth::Global),
-            Access::Create | Access::Write => ["Account", "Contact", "Incident", "Activity", "Note", "Lead", "QueueItem"]
-                .contains(&noun)
-                .then_some(Depth::Global),
+            Access::Create | Access::Write => [
+                "Account",
+                "Contact",
+                "Incident",
+                "Activity",
+                "Note",
+                "Lead",
+                "QueueItem",
+            ]
+            .contains(&noun)
+            .then_some(Depth::Global),
             Access::Delete => (noun == "Activity").then_some(Depth::Global),
             Access::Assign | Access::Share => None,
         },
@@ -264,7 +308,11 @@ impl Member {
     /// The widest reach that the roles give; none when they do not hold the privilege.
     pub(crate) fn holds(&self, privilege: &str) -> Option<Depth> {
         let key = privilege.to_ascii_lowercase();
-        let own = self.roles.iter().filter_map(|role| role.depth(&key)).max()?;
+        let own = self
+            .roles
+            .iter()
+            .filter_map(|role| role.depth(&key))
+            .max()?;
         match &self.behind {
             Some(behind) => behind.holds(privilege).map(|other| own.min(other)),
             None => Some(own),
@@ -276,7 +324,11 @@ impl Member {
     }
 
     fn privilege_count(&self) -> usize {
-        let mut names: Vec<&String> = self.roles.iter().flat_map(|role| role.privileges.keys()).collect();
+        let mut names: Vec<&String> = self
+            .roles
+            .iter()
+            .flat_map(|role| role.privileges.keys())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names.len()
@@ -324,7 +376,10 @@ impl Member {
             );
             return Err(Fault::new(StatusCode::FORBIDDEN, "0x8004a110", text));
         }
-        Ok(Member { behind: Some(Box::new(self)), ..other })
+        Ok(Member {
+            behind: Some(Box::new(self)),
+            ..other
+        })
     }
 }
 
@@ -334,13 +389,19 @@ mod tests {
 
     #[test]
     fn roles_hold_what_their_names_say() {
-        assert_eq!(standard(ADMINISTRATOR, "prvDeleteContact"), Some(Depth::Global));
+        assert_eq!(
+            standard(ADMINISTRATOR, "prvDeleteContact"),
+            Some(Depth::Global)
+        );
         let agent = |privilege| standard("Customer Service Representative", privilege);
         assert_eq!(agent("prvCreateActivity"), Some(Depth::Global));
         assert_eq!(agent("prvAppendToContact"), Some(Depth::Global));
         assert!(agent("prvDeleteContact").is_none() && agent("prvWriteUser").is_none());
         assert!(agent(ACT_ON_BEHALF).is_none());
-        assert_eq!(standard("Basic User", "prvWriteContact"), Some(Depth::Basic));
+        assert_eq!(
+            standard("Basic User", "prvWriteContact"),
+            Some(Depth::Basic)
+        );
         assert_eq!(standard("Delegate", ACT_ON_BEHALF), Some(Depth::Global));
         assert!(standard("Read Only", "prvCreateContact").is_none());
     }

@@ -17,7 +17,11 @@ use crate::dataverse::security::Member;
 use crate::entra::Caller;
 
 /// Headers that would make a request another one than it is; Dataverse knows none of them.
-const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+const OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 /// What stays the same for everything in one request, a batch included.
 #[derive(Clone, Copy)]
@@ -49,19 +53,31 @@ impl Operation {
 
     /// The address of the operation, for links to further pages.
     pub(crate) fn address(&self, base: &str) -> String {
-        if self.query.is_empty() { format!("{base}{}", self.path) } else { format!("{base}{}?{}", self.path, self.query) }
+        if self.query.is_empty() {
+            format!("{base}{}", self.path)
+        } else {
+            format!("{base}{}?{}", self.path, self.query)
+        }
     }
 }
 
 impl Service<'_> {
     /// Answers a request.
     pub(crate) fn serve(&self, operation: Operation) -> Answer {
-        let overridden = OVERRIDES.into_iter().find(|name| operation.headers.contains_key(*name));
+        let overridden = OVERRIDES
+            .into_iter()
+            .find(|name| operation.headers.contains_key(*name));
         if let Some(name) = overridden {
-            let text = format!("The header '{name}' is not supported: the method of a request is what its first line says.");
+            let text = format!(
+                "The header '{name}' is not supported: the method of a request is what its first line says."
+            );
             return Fault::syntax(text).answer();
         }
-        let done = if batch::is_batch(&operation.path) { batch::answer(self, &operation) } else { self.execute(&operation) };
+        let done = if batch::is_batch(&operation.path) {
+            batch::answer(self, &operation)
+        } else {
+            self.execute(&operation)
+        };
         done.unwrap_or_else(|fault| fault.answer())
     }
 
@@ -95,7 +111,9 @@ impl Service<'_> {
         let own = self.organization.member(db, self.caller)?;
         let named = |header: &str| {
             let own = headers.get(header).or_else(|| self.headers.get(header));
-            own.and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| !text.is_empty())
+            own.and_then(|value| value.to_str().ok())
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
         };
         let (column, text) = match (named("callerobjectid"), named("mscrmcallerid")) {
             (Some(text), _) => ("azureactivedirectoryobjectid", text),
@@ -104,14 +122,23 @@ impl Service<'_> {
         };
         let text = text.trim_matches(['{', '}']);
         let id: Uuid = text.parse().map_err(|_| {
-            Fault::argument(format!("The header for impersonation holds '{text}', which is no identifier."))
+            Fault::argument(format!(
+                "The header for impersonation holds '{text}', which is no identifier."
+            ))
         })?;
         if id == own.id && column == "systemuserid" {
             return Ok(own);
         }
-        let other = self.organization.member_by(db, column, id)?.ok_or_else(|| {
-            Fault::new(StatusCode::FORBIDDEN, "0x80040204", format!("User with {column}={id} does not exist in the organization."))
-        })?;
+        let other = self
+            .organization
+            .member_by(db, column, id)?
+            .ok_or_else(|| {
+                Fault::new(
+                    StatusCode::FORBIDDEN,
+                    "0x80040204",
+                    format!("User with {column}={id} does not exist in the organization."),
+                )
+            })?;
         own.act_as(other)
     }
 }

@@ -5,16 +5,18 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use uuid::Uuid;
 
 use crate::World;
 use crate::entra::Version;
+use crate::entra::application::{Application, Platform};
+use crate::entra::claims::Claims;
 use crate::entra::codes::{Refusal, Trace};
-use crate::entra::directory::{Flow, Purpose, is_shared};
+use crate::entra::flow::{Flow, Purpose, SignedIn};
 use crate::entra::pages::{AutoPost, error_page, html};
-use crate::entra::params::{Params, cookie};
-use crate::entra::sign_in::{self, SESSION};
-use crate::seed::{ApplicationSeed, TenantSeed};
+use crate::entra::params::{Params, cookie, origin};
+use crate::entra::registration::{self, Registered};
+use crate::entra::resource;
+use crate::entra::sign_in::{self, SESSION, number};
 use crate::serve::Shared;
 
 pub(crate) async fn authorize_v1(
@@ -24,8 +26,7 @@ pub(crate) async fn authorize_v1(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let params = Params::of_query(&uri).and(Params::of_form(&body));
-    authorize(&world, Version::V1, &tenant, &headers, &params)
+    authorize(&world, Version::V1, &tenant, &uri, &headers, &body)
 }
 
 pub(crate) async fn authorize_v2(
@@ -35,299 +36,254 @@ pub(crate) async fn authorize_v2(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let params = Params::of_query(&uri).and(Params::of_form(&body));
-    authorize(&world, Version::V2, &tenant, &headers, &params)
+    authorize(&world, Version::V2, &tenant, &uri, &headers, &body)
 }
 
 fn authorize(
     world: &World,
     version: Version,
     segment: &str,
+    uri: &Uri,
     headers: &HeaderMap,
-    params: &Params,
+    body: &Bytes,
 ) -> Response {
-    let trace = Trace::of(headers, world.clock.now());
-    let (tenant, application, redirect_uri) = match trusted(world, segment, params) {
-        Ok(trusted) => trusted,
-        Err(refusal) => return error_page(&refusal, &trace),
+    let params = Params::of_query(uri).and(Params::of_form(body));
+    let trace = Trace::of(headers, &params, world.clock.now());
+    let mut response = match trusted(world, segment, &params) {
+        Ok((registered, address, platform)) => {
+            let begun = Begun {
+                version,
+                registered: &registered,
+                address,
+                platform,
+                origin: origin(headers, uri, &world.authority),
+            };
+            visit(world, &begun, headers, &params, &trace)
+        }
+        Err(refusal) => error_page(&refusal, &trace),
     };
-    let flow = Flow {
-        version,
-        purpose: Purpose::Authorize,
-        tenant: tenant.id,
-        tenant_segment: segment.to_owned(),
-        client_id: application.client_id,
-        redirect_uri,
-        response_mode: params.get("response_mode").unwrap_or("query").to_owned(),
-        response_type: params.get("response_type").unwrap_or_default().to_owned(),
-        resource: params.owned("resource"),
-        scope: params.owned("scope"),
-        state: params.owned("state"),
-        nonce: params.owned("nonce"),
-        prompt: params.owned("prompt"),
-        challenge: params.owned("code_challenge"),
-        challenge_method: params.owned("code_challenge_method"),
-        upn: None,
-        begun: world.clock.now(),
-    };
-    if let Err(refusal) = sound(world, &flow) {
-        return send_back(&flow, &refused(&flow, &refusal, &trace));
-    }
-    let session = cookie(headers, SESSION).and_then(|cookie| world.directory.session(cookie));
-    let session = session.filter(|session| tenant.user(&session.upn).is_some());
-    match flow.prompt.as_deref() {
-        Some("none") => match session {
-            Some(session) => sign_in::silently(world, &flow, &session.upn, &trace),
-            None => {
-                let text = "Session information is not sufficient for single-sign-on.";
-                let refusal = Refusal::new("login_required", 50_058, text);
-                send_back(&flow, &refused(&flow, &refusal, &trace))
-            }
-        },
-        prompt => {
-            let hint = params.get("login_hint").unwrap_or_default();
-            // Who is asked to choose an account or to sign in again sees the page in any case.
-            let again = matches!(prompt, Some("login" | "select_account"));
-            let known = session.filter(|_| !again);
-            let login = known
-                .as_ref()
-                .map_or(hint, |session| session.upn.as_str())
-                .to_owned();
-            let id = world.directory.begin(flow.clone());
-            match known {
-                Some(session) => sign_in::go_on(world, &id, &session.upn, &trace),
-                None => sign_in::page(world, &id, &flow, &login, None, StatusCode::OK),
-            }
+    trace.decorate(response.headers_mut());
+    response
+}
+
+/// A request whose application and reply URL are trusted.
+struct Begun<'a> {
+    version: Version,
+    registered: &'a Registered,
+    address: String,
+    platform: Platform,
+    origin: String,
+}
+
+impl Begun<'_> {
+    fn flow(&self, world: &World, params: &Params, claims: Claims) -> Flow {
+        let response_type = params.get("response_type").unwrap_or_default().to_owned();
+        // An ID token must not stand in a query, where servers would write it down.
+        let mode = if response_type.split(' ').any(|word| word == "id_token") {
+            "fragment"
+        } else {
+            "query"
+        };
+        let application = &self.registered.application;
+        let tenant = self.registered.tenant.as_ref();
+        Flow {
+            version: self.version,
+            purpose: Purpose::Authorize,
+            tenant: tenant.map_or(application.tenant, |tenant| tenant.id),
+            open: tenant.is_none(),
+            client_id: application.client_id(),
+            redirect_uri: self.address.clone(),
+            platform: self.platform,
+            response_mode: params.get("response_mode").unwrap_or(mode).to_owned(),
+            response_type,
+            resource: params.owned("resource"),
+            scope: params.owned("scope"),
+            state: params.owned("state"),
+            nonce: params.owned("nonce"),
+            prompt: params.owned("prompt"),
+            login_hint: params.owned("login_hint"),
+            challenge: params.owned("code_challenge"),
+            challenge_method: params.owned("code_challenge_method"),
+            claims,
+            client_info: params.get("client_info") == Some("1"),
+            origin: self.origin.clone(),
+            signed_in: None,
+            number: number(),
+            begun: world.clock.now(),
         }
     }
+}
+
+fn visit(
+    world: &World,
+    begun: &Begun<'_>,
+    headers: &HeaderMap,
+    params: &Params,
+    trace: &Trace,
+) -> Response {
+    let claims = Claims::of(params);
+    let flow = begun.flow(world, params, claims.clone().unwrap_or_default());
+    let sound = claims.and_then(|_| sound(world, begun.registered, &flow));
+    if let Err(refusal) = sound {
+        return send_back(&flow, &refused(&flow, &refusal, trace));
+    }
+    let found = cookie(headers, SESSION).and_then(|cookie| world.directory.flows.session(cookie));
+    let session = sign_in::session_for(world, &flow, found.clone());
+    if flow.prompts("none") {
+        return match session {
+            Some(session) => sign_in::silently(world, &flow, &session, trace),
+            None => nobody(&flow, found.as_ref(), trace),
+        };
+    }
+    // Who is asked to choose an account or to sign in again sees the page in any case.
+    let again = flow.prompts("login") || flow.prompts("select_account");
+    match session.filter(|_| !again) {
+        Some(session) => {
+            let flow = sign_in::with_person(world, flow, session);
+            let id = world.directory.flows.begin(flow);
+            sign_in::go_on(world, &id, trace)
+        }
+        None => {
+            let id = world.directory.flows.begin(flow.clone());
+            let hint = flow.login_hint.clone().unwrap_or_default();
+            sign_in::page(world, &id, &flow, &hint, None, StatusCode::OK)
+        }
+    }
+}
+
+/// `prompt=none` without a session that would do.
+fn nobody(flow: &Flow, found: Option<&SignedIn>, trace: &Trace) -> Response {
+    let hint = flow.login_hint.as_deref();
+    // A session of the same person that does not count any more was ended by an event.
+    let stale =
+        found.is_some_and(|found| hint.is_none_or(|hint| hint.eq_ignore_ascii_case(&found.upn)));
+    let code = if stale { 50_133 } else { 50_058 };
+    let refusal = Refusal::of(code, &[]).with_error("login_required");
+    send_back(flow, &refused(flow, &refusal, trace))
 }
 
 /// Tenant, application and reply URL: what fails here is shown, and never sent to an address that
 /// nobody registered.
-fn trusted<'a>(
-    world: &'a World,
+fn trusted(
+    world: &World,
     segment: &str,
     params: &Params,
-) -> Result<(&'a TenantSeed, &'a ApplicationSeed, String), Refusal> {
+) -> Result<(Registered, String, Platform), Refusal> {
     let client = params
         .get("client_id")
         .ok_or_else(|| Refusal::missing("client_id"))?;
-    let client_id: Option<Uuid> = client.parse().ok();
-    let Some(tenant) = world.directory.tenant(segment, client_id) else {
-        if is_shared(segment) {
-            return Err(unknown_application(client, segment));
-        }
-        return Err(unknown_tenant(segment));
-    };
-    let application = client_id.and_then(|id| tenant.application(id));
-    let application = application.ok_or_else(|| unknown_application(client, &tenant.name))?;
-    if is_shared(segment) {
-        let text = format!(
-            "Application '{client}'({}) is not configured as a multi-tenant application. Usage of \
-             the /common endpoint is not supported for such apps. Use a tenant-specific endpoint \
-             or configure the application to be multi-tenant.",
-            application.name
-        );
-        return Err(Refusal::new("invalid_request", 50_194, text));
-    }
-    if application.disabled {
-        return Err(disabled(application));
-    }
-    // With one registered address the parameter may be left out.
-    let only = match application.redirect_uris.as_slice() {
-        [only] => Some(only.as_str()),
-        _ => None,
-    };
-    let asked = params.get("redirect_uri").or(only);
-    let asked = asked.ok_or_else(|| Refusal::missing("redirect_uri"))?;
-    if !application
-        .redirect_uris
-        .iter()
-        .any(|known| same_address(known, asked, application.public))
-    {
-        let text = format!(
-            "The redirect URI '{asked}' specified in the request does not match the redirect URIs \
-             configured for the application '{client}'. Make sure the redirect URI sent in the \
-             request matches one added to your application in the Azure portal."
-        );
-        return Err(Refusal::new("invalid_request", 50_011, text));
-    }
-    Ok((tenant, application, asked.to_owned()))
+    let registered = registration::find(world, segment, client)?;
+    let (address, platform) = reply_address(&registered.application, params)?;
+    Ok((registered, address, platform))
 }
 
-/// Exactly, but for the port of a public client on this machine (RFC 8252, section 7.3).
-fn same_address(known: &str, asked: &str, public: bool) -> bool {
-    if known == asked {
-        return true;
-    }
-    let (Ok(known), Ok(mut asked)) = (url::Url::parse(known), url::Url::parse(asked)) else {
-        return false;
-    };
-    public
-        && known.scheme() == "http"
-        && matches!(known.host_str(), Some("localhost" | "127.0.0.1"))
-        && asked.set_port(known.port()).is_ok()
-        && known == asked
+/// The reply URL that is asked for, when it is a registered one.
+pub(crate) fn reply_address(
+    application: &Application,
+    params: &Params,
+) -> Result<(String, Platform), Refusal> {
+    let asked = params.get("redirect_uri").or(application.only_address());
+    let asked = asked.ok_or_else(|| Refusal::missing("redirect_uri"))?;
+    let platform = application.platform(asked).ok_or_else(|| {
+        let client = application.client_id().to_string();
+        Refusal::of(50_011, &[("address", asked), ("client", &client)])
+    })?;
+    Ok((asked.to_owned(), platform))
 }
 
 /// What the application did wrong, and hears back.
-fn sound(world: &World, flow: &Flow) -> Result<(), Refusal> {
-    if !flow.response_type.split(' ').any(|word| word == "code") {
-        let text = match flow.response_type.as_str() {
-            "" => return Err(Refusal::missing("response_type")),
-            other => format!("The response_type '{other}' is not supported for the application."),
-        };
-        return Err(Refusal::new("unsupported_response_type", 700_054, text));
+fn sound(world: &World, registered: &Registered, flow: &Flow) -> Result<(), Refusal> {
+    response_type(&registered.application, flow)?;
+    let unsupported = |name: &str| Refusal::of(90_023, &[("parameter", name)]);
+    let mut prompts = flow.prompt.as_deref().unwrap_or_default().split(' ');
+    let known = |word: &str| match word {
+        "" | "login" | "select_account" | "consent" => true,
+        "none" => flow.prompt.as_deref() == Some("none"),
+        "admin_consent" => flow.version == Version::V1,
+        _ => false,
+    };
+    if !prompts.all(known) {
+        return Err(unsupported("prompt"));
     }
-    if !matches!(
-        flow.response_mode.as_str(),
-        "query" | "fragment" | "form_post"
-    ) {
-        let text = format!(
-            "'{}' is not a supported value for 'response_mode'.",
-            flow.response_mode
-        );
-        return Err(Refusal::new("invalid_request", 70_007, text));
-    }
-    match (&flow.challenge, flow.challenge_method.as_deref()) {
-        (Some(_), None | Some("S256" | "plain")) | (None, None) => {}
-        _ => {
-            let text = "Invalid Code_Challenge_method or code_challenge parameter.";
-            return Err(Refusal::new("invalid_request", 501_491, text));
-        }
-    }
+    challenge(flow)?;
+    let tenant = registered.tenant.as_deref();
     match flow.version {
-        Version::V1 => match &flow.resource {
-            Some(resource) => known_resource(world, flow.tenant, resource),
-            None => Ok(()),
-        },
+        Version::V1 => {
+            if let Some(named) = &flow.resource {
+                let found = resource::find(world, tenant, named)?;
+                resource::listed(&registered.application, &found)?;
+            }
+        }
         Version::V2 => {
             if flow.resource.is_some() {
-                return Err(resource_not_supported());
+                return Err(Refusal::of(901_002, &[]));
             }
-            let scope = flow
-                .scope
-                .as_deref()
-                .ok_or_else(|| Refusal::missing("scope"))?;
-            resource_of_scope(world, flow.tenant, scope).map(|_| ())
+            let scope = flow.scope.as_deref();
+            let scope = scope.ok_or_else(|| Refusal::missing("scope"))?;
+            for target in resource::scopes(world, tenant, scope)?.targets {
+                resource::listed(&registered.application, &target.resource)?;
+            }
         }
     }
+    Ok(())
 }
 
-/// A resource must be an organization of the tenant.
-pub(crate) fn known_resource(world: &World, tenant: Uuid, resource: &str) -> Result<(), Refusal> {
-    let found = url::Url::parse(resource)
-        .ok()
-        .filter(|url| url.scheme() == "https" && url.path().trim_matches('/').is_empty())
-        .and_then(|url| {
-            let host = url.host_str()?.to_owned();
-            let authority = url
-                .port()
-                .map_or(host.clone(), |port| format!("{host}:{port}"));
-            world
-                .directory
-                .organization_at(&authority, &world.authority)
-                .map(|(own, _)| own.id)
-        });
-    if found == Some(tenant) {
+fn response_type(application: &Application, flow: &Flow) -> Result<(), Refusal> {
+    if flow.response_type.is_empty() {
+        return Err(Refusal::missing("response_type"));
+    }
+    for word in flow.response_type.split(' ') {
+        match word {
+            "code" => {}
+            "id_token" if application.seed.id_tokens => {}
+            "token" => return Err(Refusal::of(700_051, &[])),
+            other => return Err(Refusal::of(700_054, &[("value", other)])),
+        }
+    }
+    let mode = flow.response_mode.as_str();
+    let known = match mode {
+        "fragment" | "form_post" => true,
+        "query" => !flow.answers_with("id_token"),
+        _ => false,
+    };
+    if !known {
+        return Err(Refusal::of(70_007, &[("value", mode)]));
+    }
+    if flow.answers_with("id_token") && flow.nonce.is_none() {
+        return Err(Refusal::missing("nonce"));
+    }
+    Ok(())
+}
+
+/// A challenge is 43 to 128 characters (RFC 7636, section 4.2).
+fn challenge(flow: &Flow) -> Result<(), Refusal> {
+    let good = match (&flow.challenge, flow.challenge_method.as_deref()) {
+        (Some(challenge), None | Some("S256" | "plain")) => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            (43..=128).contains(&challenge.len()) && challenge.bytes().all(plain)
+        }
+        (None, None) => true,
+        _ => false,
+    };
+    if good {
         return Ok(());
     }
-    let name = world
-        .directory
-        .tenant_of(tenant)
-        .map_or("", |tenant| tenant.name.as_str());
-    let text = format!(
-        "The resource principal named {resource} was not found in the tenant named {name}. This \
-         can happen if the application has not been installed by the administrator of the tenant \
-         or consented to by any user in the tenant. You might have sent your authentication \
-         request to the wrong tenant."
-    );
-    Err(Refusal::new("invalid_resource", 500_011, text))
-}
-
-/// The one resource that v2's scopes name; none when they name only OpenID's.
-pub(crate) fn resource_of_scope(
-    world: &World,
-    tenant: Uuid,
-    scope: &str,
-) -> Result<Option<String>, Refusal> {
-    let mut resource: Option<String> = None;
-    for word in scope.split_whitespace() {
-        if matches!(word, "openid" | "profile" | "email" | "offline_access") {
-            continue;
-        }
-        let Some((named, permission)) = word.rsplit_once('/') else {
-            return Err(scope_invalid(word));
-        };
-        if !matches!(permission, ".default" | "user_impersonation") {
-            return Err(scope_invalid(word));
-        }
-        if resource.as_deref().is_some_and(|known| known != named) {
-            let text = format!(
-                "The provided value for the input parameter 'scope' is not valid: one or more \
-                 scopes in '{scope}' are not compatible with each other."
-            );
-            return Err(Refusal::new("invalid_scope", 28_000, text));
-        }
-        known_resource(world, tenant, named)?;
-        resource = Some(named.to_owned());
-    }
-    Ok(resource)
-}
-
-fn scope_invalid(word: &str) -> Refusal {
-    let text = format!(
-        "The provided request must include a valid 'scope' input parameter. The scope {word} is \
-         not valid."
-    );
-    Refusal::new("invalid_scope", 70_011, text)
-}
-
-pub(crate) fn resource_not_supported() -> Refusal {
-    Refusal::new(
-        "invalid_request",
-        901_002,
-        "The 'resource' request parameter is not supported.",
-    )
-}
-
-pub(crate) fn unknown_tenant(segment: &str) -> Refusal {
-    let text = format!(
-        "Tenant '{segment}' not found. Check to make sure you have the correct tenant ID and are \
-         signing into the correct cloud. Check with your subscription administrator, this may \
-         happen if there are no active subscriptions for the tenant."
-    );
-    Refusal::new("invalid_request", 90_002, text)
-}
-
-pub(crate) fn unknown_application(client: &str, tenant: &str) -> Refusal {
-    let text = format!(
-        "Application with identifier '{client}' was not found in the directory '{tenant}'. This \
-         can happen if the application has not been installed by the administrator of the tenant \
-         or consented to by any user in the tenant. You may have sent your authentication request \
-         to the wrong tenant."
-    );
-    Refusal::new("unauthorized_client", 700_016, text)
-}
-
-pub(crate) fn disabled(application: &ApplicationSeed) -> Refusal {
-    let text = format!(
-        "Application '{}'({}) is disabled.",
-        application.client_id, application.name
-    );
-    Refusal::new("unauthorized_client", 7_000_112, text)
+    Err(Refusal::of(501_491, &[]))
 }
 
 // === the way back ===
 
 /// A refusal as parameters of a redirect.
 pub(crate) fn refused(flow: &Flow, refusal: &Refusal, trace: &Trace) -> Vec<(String, String)> {
-    let mut answer = vec![
-        ("error".to_owned(), refusal.error.to_owned()),
-        ("error_description".to_owned(), trace.describe(refusal)),
-    ];
+    let mut answer = vec![("error".to_owned(), refusal.error.to_owned())];
     if refusal.code == 65_004 && flow.version == Version::V1 {
-        answer.insert(1, ("error_subcode".to_owned(), "cancel".to_owned()));
+        answer.push(("error_subcode".to_owned(), "cancel".to_owned()));
+    }
+    answer.push(("error_description".to_owned(), trace.describe(refusal)));
+    let place = format!("{}/error?code={}", flow.origin, refusal.code);
+    answer.push(("error_uri".to_owned(), place));
+    if let Some(claims) = &refusal.claims {
+        answer.push(("claims".to_owned(), claims.clone()));
     }
     answer
 }
@@ -350,16 +306,29 @@ pub(crate) fn send_back(flow: &Flow, answer: &[(String, String)]) -> Response {
         .finish();
     let separator = match flow.response_mode.as_str() {
         "fragment" => '#',
+        _ if flow.answers_with("id_token") => '#',
         _ if flow.redirect_uri.contains('?') => '&',
         _ => '?',
     };
-    let location = format!("{}{separator}{query}", flow.redirect_uri);
-    (
-        StatusCode::FOUND,
-        [
-            (header::LOCATION, location),
-            (header::CACHE_CONTROL, "no-store, no-cache".to_owned()),
-        ],
-    )
-        .into_response()
+    let location = format!("{}{separator}{query}", with_path(&flow.redirect_uri));
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, "no-store, no-cache".to_owned()),
+        (header::PRAGMA, "no-cache".to_owned()),
+    ];
+    (StatusCode::FOUND, headers).into_response()
+}
+
+/// An address without a path gets one before its parameters (RFC 3986, section 6.2.3).
+fn with_path(address: &str) -> String {
+    let bare = url::Url::parse(address).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && !address.ends_with('/')
+    });
+    if bare {
+        return format!("{address}/");
+    }
+    address.to_owned()
 }

@@ -7,70 +7,71 @@ use axum::response::{IntoResponse, Response};
 
 use crate::World;
 use crate::entra::Version;
-use crate::entra::authorize::{disabled, refused, send_back, unknown_application, unknown_tenant};
-use crate::entra::codes::{Refusal, Trace};
-use crate::entra::directory::{Flow, Purpose};
+use crate::entra::account::Account;
+use crate::entra::application::{Application, Platform};
+use crate::entra::arrive;
+use crate::entra::authorize::{refused, reply_address, send_back};
+use crate::entra::claims::Claims;
+use crate::entra::codes::{Refusal, Trace, broken};
+use crate::entra::control::Control;
+use crate::entra::device;
+use crate::entra::flow::{Flow, Purpose};
 use crate::entra::pages::{ConsentPage, error_page, html};
-use crate::entra::params::Params;
-use crate::entra::sign_in::{self, arrive, flow_gone};
+use crate::entra::params::{Params, origin};
+use crate::entra::registration::{self, Registered};
+use crate::entra::sign_in::{self, Place, flow_gone, number, of_person};
 use crate::serve::Shared;
 use crate::state::EVERYBODY;
 
-/// Whether this person has to see the page.
-pub(crate) fn needed(world: &World, flow: &Flow, upn: &str) -> bool {
-    let asked = matches!(flow.prompt.as_deref(), Some("consent" | "admin_consent"));
-    asked || flow.purpose == Purpose::AdminConsent || !given(world, flow, upn)
+/// Whether this person has to see the page. A device is let in only by somebody who says so.
+pub(crate) fn needed(world: &World, flow: &Flow, account: &Account) -> bool {
+    let asked = flow.prompts("consent") || flow.prompts("admin_consent");
+    asked || flow.purpose != Purpose::Authorize || !given(world, flow, account)
 }
 
 /// Whether consent was given, by the person or for everybody.
-pub(crate) fn given(world: &World, flow: &Flow, upn: &str) -> bool {
+fn given(world: &World, flow: &Flow, account: &Account) -> bool {
     let (tenant, client) = (flow.tenant.to_string(), flow.client_id.to_string());
     world
         .state
-        .consented(&tenant, &client, &upn.to_lowercase())
+        .consented(&tenant, &client, &account.key())
         .unwrap_or(false)
 }
 
-pub(crate) fn not_consented(flow: &Flow) -> Refusal {
-    let text = format!(
-        "The user or administrator has not consented to use the application with ID '{}'. Send an \
-         interactive authorization request for this user and resource.",
-        flow.client_id
-    );
-    Refusal::new("invalid_grant", 65_001, text).with_suberror("consent_required")
+pub(crate) fn not_consented(application: &Application) -> Refusal {
+    registration::of(65_001, application)
 }
 
-fn for_everybody(flow: &Flow) -> bool {
-    flow.purpose == Purpose::AdminConsent || flow.prompt.as_deref() == Some("admin_consent")
+/// Whether this person may consent: administrators may, others where the tenant lets them.
+fn may(flow: &Flow, place: &Place, account: &Account) -> bool {
+    let admin = account.person.seed.admin;
+    admin || (!flow.for_everybody() && place.tenant.policy.user_consent)
 }
 
-pub(crate) fn page(world: &World, id: &str, flow: &Flow, upn: &str) -> Response {
-    let Some(tenant) = world.directory.tenant_of(flow.tenant) else {
-        return StatusCode::NOT_FOUND.into_response();
+pub(crate) fn page(
+    world: &World,
+    id: &str,
+    flow: &Flow,
+    place: &Place,
+    account: &Account,
+) -> Response {
+    let admin = account.person.seed.admin;
+    let device = matches!(flow.purpose, Purpose::Device(_));
+    let let_in = device && given(world, flow, account);
+    let page = ConsentPage {
+        tenant: &place.tenant.name,
+        application: place.application.name(),
+        user: account.person.upn(),
+        action: format!("/{}/consent", place.tenant.id),
+        flow: id,
+        may_for_all: admin,
+        for_all: flow.for_everybody(),
+        blocked: !let_in && !may(flow, place, account),
+        code: approval_code(place),
+        device,
+        organization: place.tenant.organizations.join(", "),
     };
-    let admin = tenant.user(upn).is_some_and(|user| user.admin);
-    let application = tenant
-        .application(flow.client_id)
-        .map_or("", |app| app.name.as_str());
-    let organizations: Vec<&str> = tenant
-        .organizations
-        .iter()
-        .map(|own| own.friendly_name.as_str())
-        .collect();
-    html(
-        StatusCode::OK,
-        &ConsentPage {
-            tenant: &tenant.name,
-            application,
-            user: upn,
-            action: format!("/{}/consent", tenant.id),
-            flow: id,
-            may_for_all: admin,
-            for_all: for_everybody(flow),
-            blocked: !admin && (for_everybody(flow) || !tenant.user_consent),
-            organization: organizations.join(", "),
-        },
-    )
+    html(StatusCode::OK, &page)
 }
 
 /// What was decided on the page.
@@ -80,58 +81,81 @@ pub(crate) async fn consent(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let trace = Trace::of(&headers, world.clock.now());
     let params = Params::of_form(&body);
+    let now = world.clock.now();
+    let trace = Trace::of(&headers, &params, now);
     let id = params.get("flow").unwrap_or_default();
-    let flow = world.directory.flow(id);
-    let Some((flow, upn)) = flow.and_then(|flow| Some((flow.clone(), flow.upn?))) else {
+    let flow = world.directory.flows.find(id, now);
+    let Some((flow, place, account)) = flow.and_then(|flow| of_person(&world, flow)) else {
         return flow_gone(&trace);
     };
-    let Some(tenant) = world.directory.tenant_of(flow.tenant) else {
-        return flow_gone(&trace);
-    };
-    world.directory.end(id);
-    let admin = tenant.user(&upn).is_some_and(|user| user.admin);
-    let everybody = for_everybody(&flow) || params.get("consent_all").is_some();
-    let allowed = admin || (!everybody && tenant.user_consent);
+    world.directory.flows.end(id);
+    let everybody = flow.for_everybody() || params.get("consent_all").is_some();
+    let device = matches!(flow.purpose, Purpose::Device(_));
+    let allowed = may(&flow, &place, &account) && (account.person.seed.admin || !everybody);
     match params.get("decision") {
+        Some("accept") if device && given(&world, &flow, &account) => {
+            arrive::back(&world, &flow, &place, &account, &trace)
+        }
         Some("accept") if allowed => {
             let whom = if everybody {
                 EVERYBODY.to_owned()
             } else {
-                upn.to_lowercase()
+                account.key()
             };
-            let (tenant, client) = (flow.tenant.to_string(), flow.client_id.to_string());
-            if let Err(error) = world.state.consent(&tenant, &client, &whom) {
-                tracing::error!(%error, "the sandbox could not keep a consent");
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            if let Err(refusal) = keep(&world, &place, &whom) {
+                return send_back(&flow, &refused(&flow, &refusal, &trace));
             }
-            arrive(&world, &flow, &upn, everybody)
+            arrive::back(&world, &flow, &place, &account, &trace)
         }
         Some("blocked" | "accept") => {
-            let text = "An administrator of the directory has set a policy that prevents you from \
-                        granting the application the permissions it is requesting. Contact an \
-                        administrator, who can grant permissions to this application on your behalf.";
-            let refusal = Refusal::new("access_denied", 90_094, text);
-            send_back(&flow, &refused(&flow, &refusal, &trace))
+            let refusal = registration::of(approval_code(&place), &place.application);
+            turned_down(&world, &flow, &refusal, &trace)
         }
-        _ => send_back(&flow, &cancelled(&flow, &trace)),
+        _ => turned_down(&world, &flow, &Refusal::of(65_004, &[]), &trace),
     }
 }
 
-fn cancelled(flow: &Flow, trace: &Trace) -> Vec<(String, String)> {
-    let text = "User declined to consent to access the app.";
-    let error = match (flow.purpose, flow.version) {
+/// How it is said that an administrator has to consent: whether they can be asked to.
+fn approval_code(place: &Place) -> u32 {
+    match place.tenant.policy.admin_consent_requests {
+        true => 90_095,
+        false => 90_094,
+    }
+}
+
+/// Keeps a consent; an application of another tenant has a service principal here from then on.
+fn keep(world: &World, place: &Place, whom: &str) -> Result<(), Refusal> {
+    let (tenant, client) = (place.tenant.id, place.application.client_id());
+    if place.application.tenant != tenant {
+        Control::of(world)
+            .add_principal(tenant, client)
+            .map_err(broken)?;
+    }
+    let kept = world
+        .state
+        .consent(&tenant.to_string(), &client.to_string(), whom);
+    kept.map_err(broken)
+}
+
+fn turned_down(world: &World, flow: &Flow, refusal: &Refusal, trace: &Trace) -> Response {
+    let error = match (&flow.purpose, flow.version) {
+        (Purpose::Device(hash), _) => return device::declined(world, hash, trace),
+        (Purpose::Authorize, _) => return send_back(flow, &refused(flow, refusal, trace)),
         (Purpose::AdminConsent, Version::V1) => "permission_denied",
         (Purpose::AdminConsent, Version::V2) => "consent_required",
-        (Purpose::Authorize, _) => "access_denied",
     };
-    let mut answer = refused(flow, &Refusal::new(error, 65_004, text), trace);
-    if flow.purpose == Purpose::AdminConsent {
+    let mut refusal = refusal.clone().with_error(error);
+    if refusal.code == 65_004 {
+        "The resource owner or authorization server denied the request."
+            .clone_into(&mut refusal.text);
+    }
+    let mut answer = refused(flow, &refusal, trace);
+    if flow.version == Version::V2 {
         answer.push(("admin_consent".to_owned(), "True".to_owned()));
         answer.push(("tenant".to_owned(), flow.tenant.to_string()));
     }
-    answer
+    send_back(flow, &answer)
 }
 
 // === /adminconsent ===
@@ -161,50 +185,61 @@ fn admin_consent(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Response {
-    let trace = Trace::of(headers, world.clock.now());
     let params = Params::of_query(uri);
-    let client = params.get("client_id").unwrap_or_default();
-    let client_id = client.parse().ok();
-    let Some(tenant) = world.directory.tenant(segment, client_id) else {
-        return error_page(&unknown_tenant(segment), &trace);
+    let trace = Trace::of(headers, &params, world.clock.now());
+    let begun = trusted(world, version, segment, &params);
+    let mut response = match begun {
+        Err(refusal) => error_page(&refusal, &trace),
+        Ok((registered, address, platform)) => {
+            let application = &registered.application;
+            let tenant = registered.tenant.as_ref();
+            let flow = Flow {
+                version,
+                purpose: Purpose::AdminConsent,
+                tenant: tenant.map_or(application.tenant, |tenant| tenant.id),
+                open: tenant.is_none(),
+                client_id: application.client_id(),
+                redirect_uri: address,
+                platform,
+                response_mode: "query".to_owned(),
+                response_type: String::new(),
+                resource: None,
+                scope: params.owned("scope"),
+                state: params.owned("state"),
+                nonce: None,
+                prompt: None,
+                login_hint: None,
+                challenge: None,
+                challenge_method: None,
+                claims: Claims::default(),
+                client_info: false,
+                origin: origin(headers, uri, &world.authority),
+                signed_in: None,
+                number: number(),
+                begun: world.clock.now(),
+            };
+            let id = world.directory.flows.begin(flow.clone());
+            sign_in::page(world, &id, &flow, "", None, StatusCode::OK)
+        }
     };
-    let Some(application) = client_id.and_then(|id| tenant.application(id)) else {
-        return error_page(&unknown_application(client, &tenant.name), &trace);
-    };
-    if application.disabled {
-        return error_page(&disabled(application), &trace);
+    trace.decorate(response.headers_mut());
+    response.into_response()
+}
+
+fn trusted(
+    world: &World,
+    version: Version,
+    segment: &str,
+    params: &Params,
+) -> Result<(Registered, String, Platform), Refusal> {
+    let client = params
+        .get("client_id")
+        .ok_or_else(|| Refusal::missing("client_id"))?;
+    // The second generation wants a tenant, or `organizations`.
+    if version == Version::V2 && segment.eq_ignore_ascii_case("common") {
+        return Err(Refusal::of(50_059, &[]));
     }
-    let redirect_uri = params.get("redirect_uri").unwrap_or_default();
-    if !application
-        .redirect_uris
-        .iter()
-        .any(|known| known == redirect_uri)
-    {
-        let text = format!(
-            "The redirect URI '{redirect_uri}' specified in the request does not match the \
-             redirect URIs configured for the application '{client}'."
-        );
-        return error_page(&Refusal::new("invalid_request", 50_011, text), &trace);
-    }
-    let flow = Flow {
-        version,
-        purpose: Purpose::AdminConsent,
-        tenant: tenant.id,
-        tenant_segment: segment.to_owned(),
-        client_id: application.client_id,
-        redirect_uri: redirect_uri.to_owned(),
-        response_mode: "query".to_owned(),
-        response_type: String::new(),
-        resource: None,
-        scope: params.owned("scope"),
-        state: params.owned("state"),
-        nonce: None,
-        prompt: None,
-        challenge: None,
-        challenge_method: None,
-        upn: None,
-        begun: world.clock.now(),
-    };
-    let id = world.directory.begin(flow.clone());
-    sign_in::page(world, &id, &flow, "", None, StatusCode::OK)
+    let registered = registration::find(world, segment, client)?;
+    let (address, platform) = reply_address(&registered.application, params)?;
+    Ok((registered, address, platform))
 }

@@ -39,6 +39,12 @@ pub(crate) struct Caller {
     /// Whether it is an application without a person.
     pub(crate) app_only: bool,
     pub(crate) audience: String,
+    /// Identifier of the token.
+    pub(crate) id: String,
+    /// Whether the client declared that it understands claims challenges.
+    pub(crate) understands_challenges: bool,
+    /// How much had happened to the person when the token was issued.
+    pub(crate) critical: u32,
 }
 
 impl SigningKey {
@@ -93,6 +99,27 @@ impl SigningKey {
 
     /// Who a token speaks for; none when it is not ours, not good yet, or not good any more.
     pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Caller> {
+        let claims = self.claims(token)?;
+        let seconds = now.timestamp();
+        if claims["exp"].as_i64()? <= seconds || claims["nbf"].as_i64()? > seconds + 300 {
+            return None;
+        }
+        let id = |name: &str| claims[name].as_str().and_then(|text| text.parse().ok());
+        let capabilities = claims["xms_cc"].as_array().into_iter().flatten();
+        Some(Caller {
+            tenant: id("tid")?,
+            object_id: id("oid"),
+            application: id("appid"),
+            app_only: claims["idtyp"] == "app",
+            audience: claims["aud"].as_str()?.to_owned(),
+            id: claims["uti"].as_str().unwrap_or_default().to_owned(),
+            understands_challenges: capabilities.into_iter().any(|word| *word == "cp1"),
+            critical: critical(&claims["rh"]).unwrap_or_default(),
+        })
+    }
+
+    /// What a token says that this key signed, whatever the time.
+    pub(crate) fn claims(&self, token: &str) -> Option<Value> {
         let (text, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let public = UnparsedPublicKey::new(
@@ -101,19 +128,7 @@ impl SigningKey {
         );
         public.verify(text.as_bytes(), &signature).ok()?;
         let claims = URL_SAFE_NO_PAD.decode(text.split_once('.')?.1).ok()?;
-        let claims: Value = serde_json::from_slice(&claims).ok()?;
-        let seconds = now.timestamp();
-        if claims["exp"].as_i64()? <= seconds || claims["nbf"].as_i64()? > seconds + 300 {
-            return None;
-        }
-        let id = |name: &str| claims[name].as_str().and_then(|text| text.parse().ok());
-        Some(Caller {
-            tenant: id("tid")?,
-            object_id: id("oid"),
-            application: id("appid"),
-            app_only: claims["idtyp"] == "app",
-            audience: claims["aud"].as_str()?.to_owned(),
-        })
+        serde_json::from_slice(&claims).ok()
     }
 
     /// The public key as a JWK (RFC 7517).
@@ -126,6 +141,16 @@ impl SigningKey {
             "x5c": [STANDARD.encode(&self.certificate)],
         })
     }
+}
+
+/// The claim by which Entra itself checks a token again: here it holds how much had happened to the
+/// person when the token was issued.
+pub(crate) fn recheck(critical: u32) -> String {
+    format!("1.{critical}.")
+}
+
+fn critical(claim: &Value) -> Option<u32> {
+    claim.as_str()?.split('.').nth(1)?.parse().ok()
 }
 
 /// A token without a signature, as Entra's v1 endpoint gives id tokens.

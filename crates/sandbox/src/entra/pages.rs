@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::entra::catalogue;
 use crate::entra::codes::{Refusal, Trace};
-use crate::entra::params::origin;
+use crate::entra::params::{Params, origin};
 use crate::serve::Shared;
 
 #[derive(Debug, Template)]
@@ -23,6 +24,37 @@ pub(crate) struct SignInPage<'a> {
 }
 
 #[derive(Debug, Template)]
+#[template(path = "approve.html")]
+pub(crate) struct ApprovePage<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) action: String,
+    pub(crate) flow: &'a str,
+    /// The number that the authenticator would ask for.
+    pub(crate) number: u8,
+    /// Whether there is an authenticator; otherwise one is set up here.
+    pub(crate) registered: bool,
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "password.html")]
+pub(crate) struct PasswordPage<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) action: String,
+    pub(crate) flow: &'a str,
+    pub(crate) login: &'a str,
+    pub(crate) problem: String,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "device.html")]
+pub(crate) struct DevicePage<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Debug, Template)]
 #[template(path = "consent.html")]
 pub(crate) struct ConsentPage<'a> {
     pub(crate) tenant: &'a str,
@@ -36,6 +68,10 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) for_all: bool,
     /// An administrator's approval is needed; this person cannot give it.
     pub(crate) blocked: bool,
+    /// The code that says so.
+    pub(crate) code: u32,
+    /// Whether it is a device that is let in.
+    pub(crate) device: bool,
     pub(crate) organization: String,
 }
 
@@ -47,6 +83,14 @@ struct ErrorPage {
     trace_id: String,
     correlation_id: String,
     timestamp: String,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "message.html")]
+struct MessagePage<'a> {
+    title: &'a str,
+    heading: &'a str,
+    text: &'a str,
 }
 
 #[derive(Debug, Template)]
@@ -76,7 +120,10 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
         Ok(text) => {
             let headers = [
                 ("cache-control", "no-store, no-cache"),
+                ("pragma", "no-cache"),
                 ("x-frame-options", "DENY"),
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "strict-origin-when-cross-origin"),
             ];
             (status, headers, Html(text)).into_response()
         }
@@ -96,28 +143,57 @@ pub(crate) fn error_page(refusal: &Refusal, trace: &Trace) -> Response {
     html(StatusCode::BAD_REQUEST, &page)
 }
 
+/// A page that only says something.
+pub(crate) fn message(status: StatusCode, title: &str, heading: &str, text: &str) -> Response {
+    let page = MessagePage {
+        title,
+        heading,
+        text,
+    };
+    html(status, &page)
+}
+
+/// What a code means: the address that stands in every refusal.
+pub(crate) async fn code_page(uri: Uri) -> Response {
+    let params = Params::of_query(&uri);
+    let code = params.get("code").unwrap_or_default();
+    let number: Option<u32> = code.trim_start_matches("AADSTS").parse().ok();
+    match number.map(catalogue::find).filter(|known| known.code != 0) {
+        Some(known) => {
+            let heading = format!("AADSTS{}", known.code);
+            let text = catalogue::fill(known.text, &[]);
+            message(StatusCode::OK, "Error code", &heading, &text)
+        }
+        None => {
+            let text = "The sandbox does not know this code.";
+            message(StatusCode::NOT_FOUND, "Error code", "Unknown code", text)
+        }
+    }
+}
+
 /// What the sandbox holds.
 pub(crate) async fn home(State(world): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
-    let tenants = world.directory.tenants().iter().map(|tenant| TenantRow {
-        name: tenant.name.clone(),
-        id: tenant.id.to_string(),
-        users: tenant
-            .users
-            .iter()
-            .map(|user| {
-                (
-                    user.upn.clone(),
-                    user.password.clone(),
-                    user.roles.join(", "),
-                )
-            })
-            .collect(),
-        organizations: tenant
-            .organizations
-            .iter()
-            .map(|own| own.friendly_name.clone())
-            .collect(),
-    });
+    let tenants = world
+        .directory
+        .tenants()
+        .into_iter()
+        .map(|tenant| TenantRow {
+            name: tenant.name.clone(),
+            id: tenant.id.to_string(),
+            users: tenant
+                .people
+                .iter()
+                .filter_map(|person| world.directory.account(&tenant, person.upn()))
+                .map(|account| {
+                    (
+                        account.person.upn().to_owned(),
+                        account.home.password().to_owned(),
+                        account.person.seed.roles.join(", "),
+                    )
+                })
+                .collect(),
+            organizations: tenant.organizations.clone(),
+        });
     let tenants = tenants.collect();
     html(
         StatusCode::OK,
@@ -129,9 +205,11 @@ pub(crate) async fn home(State(world): State<Shared>, headers: HeaderMap, uri: U
 }
 
 pub(crate) async fn not_found(State(world): State<Shared>, headers: HeaderMap) -> Response {
-    let trace = Trace::of(&headers, world.clock.now());
-    let text = "There is nothing at this address, or the sandbox does not have it yet.";
-    let mut response = error_page(&Refusal::new("invalid_request", 90_023, text), &trace);
+    let trace = Trace::of(&headers, &Params::default(), world.clock.now());
+    let mut refusal = Refusal::of(9_002_313, &[]);
+    refusal.text =
+        "There is nothing at this address, or the sandbox does not have it yet.".to_owned();
+    let mut response = error_page(&refusal, &trace);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataverse::Schema;
+use crate::dataverse::custom::CustomSchema;
 use crate::seed::OrganizationSeed;
 
 /// A security role besides those that every organization has.
@@ -26,6 +27,19 @@ impl OrganizationSeed {
     /// # Errors
     /// When a table of the seed contradicts itself or the standard ones.
     pub(crate) fn schema(&self) -> Result<Arc<Schema>, String> {
-        Ok(Schema::standard())
+        let own = CustomSchema {
+            choices: self.choices.clone(),
+            tables: self.tables.clone(),
+            extensions: self.extensions.clone(),
+            links: self.links.clone(),
+        };
+        let none = own.choices.is_empty()
+            && own.tables.is_empty()
+            && own.extensions.is_empty()
+            && own.links.is_empty();
+        if none {
+            return Ok(Schema::standard());
+        }
+        Schema::with_custom(&own).map(Arc::new)
     }
 }

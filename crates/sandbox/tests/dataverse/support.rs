@@ -51,19 +51,34 @@ impl Service {
         let start = DateTime::from_timestamp(Utc::now().timestamp(), 0).expect("a moment");
         let clock = Clock::new(move || start + TimeDelta::seconds(passed.load(Ordering::Relaxed)));
         let mut seed = Seed::default();
-        for organization in seed.tenants.iter_mut().flat_map(|tenant| &mut tenant.organizations) {
+        for organization in seed
+            .tenants
+            .iter_mut()
+            .flat_map(|tenant| &mut tenant.organizations)
+        {
             organization.contacts = 12;
         }
         change(&mut seed);
-        let listen = "127.0.0.1:0".parse().expect("an address");
-        let options = Options { listen, data_dir: None, seed, hosts: Vec::new(), clock };
+        let options = Options {
+            seed,
+            ..Options::new(clock)
+        };
         let sandbox = Sandbox::start(options).await.expect("a sandbox");
         let pem = std::fs::read(sandbox.ca_file()).expect("the authority's certificate");
         let authority = reqwest::Certificate::from_pem(&pem).expect("a certificate");
         let builder = Client::builder().tls_certs_only([authority]);
-        let http = builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let http = builder
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
         let token = token(&sandbox, &http).await;
-        Self { sandbox, http, token, start, seconds }
+        Self {
+            sandbox,
+            http,
+            token,
+            start,
+            seconds,
+        }
     }
 
     /// Time passes, without anybody waiting.
@@ -83,8 +98,18 @@ impl Service {
     }
 
     /// Sends a request; the path stands behind the service's address, or is an address.
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
-        let url = if path.starts_with("https:") { path.to_owned() } else { self.url(path) };
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let url = if path.starts_with("https:") {
+            path.to_owned()
+        } else {
+            self.url(path)
+        };
         let mut request = self.http.request(method, url).bearer_auth(&self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -94,7 +119,11 @@ impl Service {
         }
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Answer { status, headers, text: answer.text().await.expect("text") }
+        Answer {
+            status,
+            headers,
+            text: answer.text().await.expect("text"),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -134,36 +163,55 @@ impl Service {
     /// Identifier of a user of the organization, by its name.
     pub(crate) async fn user(&self, name: &str) -> String {
         let name = name.replace('#', "%23");
-        let found = self.read(&format!("systemusers?$select=systemuserid&$filter=fullname eq '{name}'")).await;
-        found["value"][0]["systemuserid"].as_str().expect("a user of that name").to_owned()
+        let found = self
+            .read(&format!(
+                "systemusers?$select=systemuserid&$filter=fullname eq '{name}'"
+            ))
+            .await;
+        found["value"][0]["systemuserid"]
+            .as_str()
+            .expect("a user of that name")
+            .to_owned()
     }
 }
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text))
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 
     /// The identifier at the end of `OData-EntityId`.
     pub(crate) fn id(&self) -> String {
         let address = self.header("odata-entityid");
-        let key = address.rsplit_once('(').and_then(|(_, key)| key.strip_suffix(')'));
-        key.unwrap_or_else(|| panic!("no row in '{address}': {} {}", self.status, self.text)).to_owned()
+        let key = address
+            .rsplit_once('(')
+            .and_then(|(_, key)| key.strip_suffix(')'));
+        key.unwrap_or_else(|| panic!("no row in '{address}': {} {}", self.status, self.text))
+            .to_owned()
     }
 
     /// Status and code of a refusal.
     pub(crate) fn refusal(&self) -> (u16, String) {
-        let code = self.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
+        let code = self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         (self.status, code)
     }
 
     /// Message of a refusal.
     pub(crate) fn message(&self) -> String {
-        self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
+        self.json()["error"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -178,5 +226,8 @@ async fn token(sandbox: &Sandbox, http: &Client) -> String {
     let url = format!("{}/{TENANT}/oauth2/v2.0/token", sandbox.origin());
     let answer = http.post(url).form(&form).send().await.expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
-    answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+    answer["access_token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no token: {answer}"))
+        .to_owned()
 }

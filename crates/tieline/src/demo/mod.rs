@@ -130,8 +130,7 @@ async fn start_sandbox(args: &Args, settings: &Settings, scene: &Scene) -> anyho
         listen: args.sandbox,
         data_dir: Some(data_dir),
         seed: scene.seed.clone(),
-        hosts: Vec::new(),
-        clock: sandbox_command::clock(),
+        ..Options::new(sandbox_command::clock())
     };
     Sandbox::start(options).await.with_context(|| {
         format!(

@@ -24,14 +24,29 @@ pub(super) enum Token {
     Equals,
 }
 
+/// Tokens of one expression: more would make SQLite refuse the statement.
+const TOKENS_MAX: usize = 8_000;
+
 /// Characters that end a word.
-const STOPS: &[char] = &[' ', '\t', '\r', '\n', '(', ')', '[', ']', ',', '\'', '"', '=', ':', '{', '}'];
+const STOPS: &[char] = &[
+    ' ', '\t', '\r', '\n', '(', ')', '[', ']', ',', '\'', '"', '=', ':', '{', '}',
+];
 
 /// Tokens and the place where each begins, in characters.
 pub(super) fn tokens(text: &str) -> Outcome<Vec<(usize, Token)>> {
-    let mut lexer = Lexer { text, rest: text, tokens: Vec::new() };
+    let mut lexer = Lexer {
+        text,
+        rest: text,
+        at: 0,
+        tokens: Vec::new(),
+    };
     while let Some(first) = lexer.rest.chars().next() {
         lexer.step(first)?;
+        if lexer.tokens.len() > TOKENS_MAX {
+            return Err(Fault::syntax(
+                "The recursion limit has been exceeded while parsing the query.",
+            ));
+        }
     }
     Ok(lexer.tokens)
 }
@@ -39,15 +54,12 @@ pub(super) fn tokens(text: &str) -> Outcome<Vec<(usize, Token)>> {
 struct Lexer<'a> {
     text: &'a str,
     rest: &'a str,
+    /// How many characters were read.
+    at: usize,
     tokens: Vec<(usize, Token)>,
 }
 
 impl<'a> Lexer<'a> {
-    fn at(&self) -> usize {
-        let consumed = self.text.len() - self.rest.len();
-        self.text.get(..consumed).map_or(0, |head| head.chars().count())
-    }
-
     fn push(&mut self, at: usize, token: Token) {
         self.tokens.push((at, token));
     }
@@ -55,11 +67,12 @@ impl<'a> Lexer<'a> {
     fn advance(&mut self, bytes: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         self.rest = rest;
+        self.at += taken.chars().count();
         taken
     }
 
     fn step(&mut self, first: char) -> Outcome<()> {
-        let at = self.at();
+        let at = self.at;
         let sign = match first {
             ' ' | '\t' | '\r' | '\n' => {
                 self.advance(1);
@@ -137,14 +150,15 @@ impl<'a> Lexer<'a> {
                 (None, _) => {}
             }
         }
-        Err(self.syntax(self.at()))
+        Err(self.syntax(self.at))
     }
 
     fn word(&mut self, at: usize) -> Outcome<()> {
         let mut end = self.rest.find(STOPS).unwrap_or(self.rest.len());
         // A time of day has colons, and so has an offset: `2024-01-05T10:11:12+01:00`.
         if self.rest.get(..end).is_some_and(starts_like_a_moment) {
-            let moment = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '+' | '.'));
+            let moment =
+                |c: char| !(c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '+' | '.'));
             end = self.rest.find(moment).unwrap_or(self.rest.len());
         }
         if end == 0 {
@@ -155,13 +169,18 @@ impl<'a> Lexer<'a> {
         if self.rest.starts_with('\'') && !word.contains('/') && !word.starts_with('@') {
             let member = self.quoted('\'')?;
             let token = match word.as_str() {
-                "guid" => member.parse().map(Literal::Guid).map_err(|_| self.syntax(at))?,
+                "guid" => member
+                    .parse()
+                    .map(Literal::Guid)
+                    .map_err(|_| self.syntax(at))?,
                 _ => Literal::Member(word, member),
             };
             self.push(at, Token::Literal(token));
             return Ok(());
         }
-        let token = if word.starts_with('@') && word.len() > 1 {
+        let token = if word == "@" {
+            return Err(self.syntax(at));
+        } else if word.starts_with('@') {
             Token::Alias(word)
         } else {
             literal(&word).map_or(Token::Word(word), Token::Literal)
@@ -177,8 +196,13 @@ impl<'a> Lexer<'a> {
 
 fn starts_like_a_moment(word: &str) -> bool {
     word.len() >= 11
-        && word.get(..10).is_some_and(|date| date.parse::<NaiveDate>().is_ok())
-        && word.as_bytes().get(10).is_some_and(|c| c.eq_ignore_ascii_case(&b'T'))
+        && word
+            .get(..10)
+            .is_some_and(|date| date.parse::<NaiveDate>().is_ok())
+        && word
+            .as_bytes()
+            .get(10)
+            .is_some_and(|c| c.eq_ignore_ascii_case(&b'T'))
 }
 
 /// What a bare word stands for, when it is a literal.
@@ -189,10 +213,13 @@ pub(super) fn literal(word: &str) -> Option<Literal> {
         "false" => return Some(Literal::Boolean(false)),
         _ => {}
     }
-    if word.len() == 36 && let Ok(id) = word.parse::<Uuid>() {
+    if word.len() == 36
+        && let Ok(id) = word.parse::<Uuid>()
+    {
         return Some(Literal::Guid(id));
     }
-    let starts_like_a_number = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    let starts_like_a_number =
+        word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
     if !starts_like_a_number {
         return None;
     }
@@ -210,7 +237,10 @@ fn number(word: &str) -> Option<Literal> {
     if let Ok(whole) = bare.parse::<i64>() {
         return Some(Literal::Whole(whole));
     }
-    bare.parse::<f64>().ok().filter(|value| value.is_finite()).map(Literal::Decimal)
+    bare.parse::<f64>()
+        .ok()
+        .filter(|value| value.is_finite())
+        .map(Literal::Decimal)
 }
 
 /// A point in time with its offset; Dataverse also takes one without seconds.

@@ -33,13 +33,20 @@ const DEPTH_MAX: usize = 12;
 
 impl Aliases {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, text)| text.as_str())
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Aliases {
     fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec())
+        Self(
+            pairs
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .to_vec(),
+        )
     }
 }
 
@@ -59,7 +66,10 @@ impl QueryOptions {
 
     /// The options of an expanded navigation property; aliases are those of the request.
     pub(crate) fn nested(item: &ExpandItem, aliases: &Aliases) -> Outcome<Self> {
-        let mut options = Self { pairs: Vec::new(), aliases: aliases.clone() };
+        let mut options = Self {
+            pairs: Vec::new(),
+            aliases: aliases.clone(),
+        };
         for (name, value) in &item.options {
             options.add(name.clone(), value.clone())?;
         }
@@ -77,7 +87,10 @@ impl QueryOptions {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Names of everything that was given, aliases apart.
@@ -124,7 +137,11 @@ impl QueryOptions {
             return Ok(Vec::new());
         };
         let mut items = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let mut words = part.split_whitespace();
             let name = words.next().unwrap_or_default();
             let property = match name.strip_prefix('@') {
@@ -136,16 +153,22 @@ impl QueryOptions {
                 (Some("desc"), None) => true,
                 _ => {
                     let at = text.find(part).unwrap_or_default() + name.len() + 1;
-                    return Err(Fault::syntax(format!("Syntax error at position {at} in '{text}'.")));
+                    return Err(Fault::syntax(format!(
+                        "Syntax error at position {at} in '{text}'."
+                    )));
                 }
             };
-            items.push(OrderItem { property: property.trim().to_owned(), descending });
+            items.push(OrderItem {
+                property: property.trim().to_owned(),
+                descending,
+            });
         }
         Ok(items)
     }
 
     pub(crate) fn expand(&self) -> Outcome<Vec<ExpandItem>> {
-        self.text("$expand").map_or(Ok(Vec::new()), ExpandItem::list)
+        self.text("$expand")
+            .map_or(Ok(Vec::new()), ExpandItem::list)
     }
 }
 
@@ -167,11 +190,18 @@ impl ExpandItem {
             let mut options = Vec::new();
             for option in split(inside, ';')? {
                 let (name, value) = option.split_once('=').ok_or_else(|| {
-                    Fault::syntax(format!("Syntax error at position {} in '{inside}'.", option.len()))
+                    Fault::syntax(format!(
+                        "Syntax error at position {} in '{inside}'.",
+                        option.len()
+                    ))
                 })?;
                 options.push((name.trim().to_owned(), value.trim().to_owned()));
             }
-            items.push(Self { property: property.to_owned(), reference, options });
+            items.push(Self {
+                property: property.to_owned(),
+                reference,
+                options,
+            });
         }
         Ok(items)
     }
@@ -193,14 +223,20 @@ fn split(text: &str, separator: char) -> Outcome<Vec<&str>> {
             _ => {}
         }
         if depth > DEPTH_MAX {
-            return Err(Fault::syntax("The recursion limit has been exceeded while parsing the query."));
+            return Err(Fault::syntax(
+                "The recursion limit has been exceeded while parsing the query.",
+            ));
         }
     }
     if depth != 0 || quoted {
         return Err(unbalanced(text));
     }
     parts.push(text.get(start..).unwrap_or_default());
-    Ok(parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect())
+    Ok(parts
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect())
 }
 
 fn unbalanced(text: &str) -> Fault {
@@ -218,10 +254,23 @@ mod tests {
         let items = options.expand().expect("items");
         assert_eq!(items.len(), 2);
         assert_eq!(items[0].options[0], ("$select".into(), "x,y".into()));
-        assert_eq!(items[0].options[1], ("$expand".into(), "b($filter=c eq ';)')".into()));
+        assert_eq!(
+            items[0].options[1],
+            ("$expand".into(), "b($filter=c eq ';)')".into())
+        );
         assert!(items[1].reference && items[1].property == "d");
-        assert!(QueryOptions::parse("$expand=a(").expect("options").expand().is_err());
-        assert!(QueryOptions::parse("$expand=a)").expect("options").expand().is_err());
+        assert!(
+            QueryOptions::parse("$expand=a(")
+                .expect("options")
+                .expand()
+                .is_err()
+        );
+        assert!(
+            QueryOptions::parse("$expand=a)")
+                .expect("options")
+                .expand()
+                .is_err()
+        );
     }
 
     #[test]
@@ -232,11 +281,23 @@ mod tests {
 
     #[test]
     fn orders_take_aliases_and_refuse_other_words() {
-        let options = QueryOptions::parse("$orderby=@p1 asc,name desc&@p1=revenue").expect("options");
+        let options =
+            QueryOptions::parse("$orderby=@p1 asc,name desc&@p1=revenue").expect("options");
         let order = options.order().expect("an order");
-        assert_eq!(order[0], OrderItem { property: "revenue".into(), descending: false });
+        assert_eq!(
+            order[0],
+            OrderItem {
+                property: "revenue".into(),
+                descending: false
+            }
+        );
         assert!(order[1].descending);
-        assert!(QueryOptions::parse("$orderby=name up").expect("options").order().is_err());
+        assert!(
+            QueryOptions::parse("$orderby=name up")
+                .expect("options")
+                .order()
+                .is_err()
+        );
     }
 
     #[test]

@@ -45,12 +45,20 @@ pub(crate) fn segments(path: &str) -> Outcome<Vec<Segment>> {
 impl Segment {
     fn parse(text: &str) -> Outcome<Self> {
         let Some((name, open)) = text.split_once('(') else {
-            return Ok(Self { name: text.to_owned(), inside: None });
+            return Ok(Self {
+                name: text.to_owned(),
+                inside: None,
+            });
         };
         let inside = open.strip_suffix(')').ok_or_else(|| {
-            Fault::syntax(format!("Bad Request - Error in query syntax: '{text}' has no closing parenthesis."))
+            Fault::syntax(format!(
+                "Bad Request - Error in query syntax: '{text}' has no closing parenthesis."
+            ))
         })?;
-        Ok(Self { name: name.to_owned(), inside: Some(inside.trim().to_owned()) })
+        Ok(Self {
+            name: name.to_owned(),
+            inside: Some(inside.trim().to_owned()),
+        })
     }
 
     /// `Microsoft.Dynamics.CRM.Merge` as `Merge`, when it is qualified so.
@@ -64,10 +72,15 @@ impl Segment {
     pub(crate) fn key(&self, aliases: &Aliases) -> Outcome<Vec<KeyPart>> {
         let inside = self.inside.as_deref().unwrap_or_default();
         if inside.is_empty() {
-            return Err(Fault::syntax("The key value from request is not valid: it is empty."));
+            return Err(Fault::syntax(
+                "The key value from request is not valid: it is empty.",
+            ));
         }
         // Braces around an identifier are of old, and still taken.
-        let bare = inside.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(inside);
+        let bare = inside
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+            .unwrap_or(inside);
         Expression::arguments(bare, aliases)
     }
 }
@@ -92,8 +105,15 @@ mod tests {
     #[test]
     fn keys_have_names_or_stand_alone() {
         let aliases = Aliases::from([("@id", "3adbf27c-8efb-e511-80d2-00155db07c77")]);
-        let key = |text: &str| segments(text).expect("segments")[0].key(&aliases).expect("a key");
-        assert_eq!(key("a(@id)"), key("a({3ADBF27C-8EFB-E511-80D2-00155DB07C77})"));
+        let key = |text: &str| {
+            segments(text).expect("segments")[0]
+                .key(&aliases)
+                .expect("a key")
+        };
+        assert_eq!(
+            key("a(@id)"),
+            key("a({3ADBF27C-8EFB-E511-80D2-00155DB07C77})")
+        );
         assert_eq!(key("a(n='1',m=2)")[1].name.as_deref(), Some("m"));
         assert!(segments("a()").expect("segments")[0].key(&aliases).is_err());
     }

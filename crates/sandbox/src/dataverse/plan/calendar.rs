@@ -25,7 +25,10 @@ pub(crate) enum Unit {
 
 impl Period {
     fn between(from: NaiveDate, to: NaiveDate) -> Self {
-        Self { from: Some(midnight(from)), to: Some(midnight(to)) }
+        Self {
+            from: Some(midnight(from)),
+            to: Some(midnight(to)),
+        }
     }
 
     /// One whole day.
@@ -42,25 +45,31 @@ impl Period {
     /// The last so many units: whole days for days and longer, up to now.
     pub(crate) fn last(now: DateTime<Utc>, unit: Unit, count: i64) -> Self {
         let from = match unit {
-            Unit::Minute | Unit::Hour => floor(now, unit) - seconds(unit).saturating_mul(count),
-            Unit::FiscalPeriod | Unit::FiscalYear => {
-                midnight(later(beginning(now.date_naive(), unit), unit, count.saturating_neg()))
+            Unit::Minute | Unit::Hour => {
+                floor(now, unit).saturating_sub(seconds(unit).saturating_mul(count))
             }
+            Unit::FiscalPeriod | Unit::FiscalYear => midnight(later(
+                beginning(now.date_naive(), unit),
+                unit,
+                count.saturating_neg(),
+            )),
             _ => midnight(later(now.date_naive(), unit, count.saturating_neg())),
         };
         let to = match unit {
             Unit::FiscalPeriod | Unit::FiscalYear => midnight(beginning(now.date_naive(), unit)),
             _ => now.timestamp() + 1,
         };
-        Self { from: Some(from), to: Some(to) }
+        Self {
+            from: Some(from),
+            to: Some(to),
+        }
     }
 
     /// The next so many units: from now to the end of the last day.
     pub(crate) fn next(now: DateTime<Utc>, unit: Unit, count: i64) -> Self {
         let to = match unit {
-            Unit::Minute | Unit::Hour => {
-                floor(now, unit).saturating_add(seconds(unit).saturating_mul(count.saturating_add(1)))
-            }
+            Unit::Minute | Unit::Hour => floor(now, unit)
+                .saturating_add(seconds(unit).saturating_mul(count.saturating_add(1))),
             Unit::FiscalPeriod | Unit::FiscalYear => {
                 let begin = later(beginning(now.date_naive(), unit), unit, 1);
                 let end = later(begin, unit, count);
@@ -68,16 +77,24 @@ impl Period {
             }
             _ => midnight(later(later(now.date_naive(), unit, count), Unit::Day, 1)),
         };
-        Self { from: Some(now.timestamp()), to: Some(to) }
+        Self {
+            from: Some(now.timestamp()),
+            to: Some(to),
+        }
     }
 
     /// Before the moment that lies so many units back.
     pub(crate) fn older(now: DateTime<Utc>, unit: Unit, count: i64) -> Self {
         let to = match unit {
-            Unit::Minute | Unit::Hour => now.timestamp().saturating_sub(seconds(unit).saturating_mul(count)),
+            Unit::Minute | Unit::Hour => now
+                .timestamp()
+                .saturating_sub(seconds(unit).saturating_mul(count)),
             _ => midnight(later(now.date_naive(), unit, count.saturating_neg())),
         };
-        Self { from: None, to: Some(to) }
+        Self {
+            from: None,
+            to: Some(to),
+        }
     }
 
     /// A fiscal year, a quarter of it, or that quarter of every year within reach.
@@ -89,7 +106,11 @@ impl Period {
             Some(_) => return None,
         };
         let begin = NaiveDate::from_ymd_opt(year, month, 1)?;
-        let unit = if quarter.is_some() { Unit::FiscalPeriod } else { Unit::FiscalYear };
+        let unit = if quarter.is_some() {
+            Unit::FiscalPeriod
+        } else {
+            Unit::FiscalYear
+        };
         Some(Self::between(begin, later(begin, unit, 1)))
     }
 }
@@ -127,8 +148,15 @@ fn beginning(date: NaiveDate, unit: Unit) -> NaiveDate {
 /// A date moved by units; the calendar's ends hold what would fall off.
 fn later(date: NaiveDate, unit: Unit, count: i64) -> NaiveDate {
     let months = |each: i64| {
-        let by = Months::new(u32::try_from(count.unsigned_abs().saturating_mul(each.unsigned_abs())).unwrap_or(u32::MAX));
-        if count < 0 { date.checked_sub_months(by) } else { date.checked_add_months(by) }
+        let by = Months::new(
+            u32::try_from(count.unsigned_abs().saturating_mul(each.unsigned_abs()))
+                .unwrap_or(u32::MAX),
+        );
+        if count < 0 {
+            date.checked_sub_months(by)
+        } else {
+            date.checked_add_months(by)
+        }
     };
     let days = |each: i64| {
         let by = TimeDelta::try_days(count.saturating_mul(each))?;
@@ -142,7 +170,11 @@ fn later(date: NaiveDate, unit: Unit, count: i64) -> NaiveDate {
         Unit::FiscalPeriod => months(3),
         Unit::Year | Unit::FiscalYear => months(12),
     };
-    moved.unwrap_or(if count < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
+    moved.unwrap_or(if count < 0 {
+        NaiveDate::MIN
+    } else {
+        NaiveDate::MAX
+    })
 }
 
 #[cfg(test)]
@@ -156,7 +188,10 @@ mod tests {
     fn shown(period: Period) -> String {
         let text = |second: Option<i64>| {
             second.map_or("-".to_owned(), |second| {
-                DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%d %H:%M:%S").to_string()
+                DateTime::from_timestamp(second, 0)
+                    .expect("a moment")
+                    .format("%Y-%m-%d %H:%M:%S")
+                    .to_string()
             })
         };
         format!("{} – {}", text(period.from), text(period.to))
@@ -165,32 +200,80 @@ mod tests {
     #[test]
     fn units_are_whole_and_half_open() {
         let now = at("2024-03-31T15:04:05Z");
-        assert_eq!(shown(Period::unit(now, Unit::Day, -1)), "2024-03-30 00:00:00 – 2024-03-31 00:00:00");
-        assert_eq!(shown(Period::unit(now, Unit::Week, 0)), "2024-03-31 00:00:00 – 2024-04-07 00:00:00");
-        assert_eq!(shown(Period::unit(now, Unit::Month, -1)), "2024-02-01 00:00:00 – 2024-03-01 00:00:00");
-        assert_eq!(shown(Period::unit(now, Unit::Year, 1)), "2025-01-01 00:00:00 – 2026-01-01 00:00:00");
-        assert_eq!(shown(Period::unit(now, Unit::FiscalPeriod, 0)), "2024-01-01 00:00:00 – 2024-04-01 00:00:00");
+        assert_eq!(
+            shown(Period::unit(now, Unit::Day, -1)),
+            "2024-03-30 00:00:00 – 2024-03-31 00:00:00"
+        );
+        assert_eq!(
+            shown(Period::unit(now, Unit::Week, 0)),
+            "2024-03-31 00:00:00 – 2024-04-07 00:00:00"
+        );
+        assert_eq!(
+            shown(Period::unit(now, Unit::Month, -1)),
+            "2024-02-01 00:00:00 – 2024-03-01 00:00:00"
+        );
+        assert_eq!(
+            shown(Period::unit(now, Unit::Year, 1)),
+            "2025-01-01 00:00:00 – 2026-01-01 00:00:00"
+        );
+        assert_eq!(
+            shown(Period::unit(now, Unit::FiscalPeriod, 0)),
+            "2024-01-01 00:00:00 – 2024-04-01 00:00:00"
+        );
     }
 
     #[test]
     fn the_last_and_the_next_reach_to_and_from_now() {
         let now = at("2024-03-31T15:04:05Z");
-        assert_eq!(shown(Period::last(now, Unit::Day, 7)), "2024-03-24 00:00:00 – 2024-03-31 15:04:06");
-        assert_eq!(shown(Period::last(now, Unit::Hour, 1)), "2024-03-31 14:00:00 – 2024-03-31 15:04:06");
-        assert_eq!(shown(Period::last(now, Unit::Month, 1)), "2024-02-29 00:00:00 – 2024-03-31 15:04:06");
-        assert_eq!(shown(Period::next(now, Unit::Day, 1)), "2024-03-31 15:04:05 – 2024-04-02 00:00:00");
-        assert_eq!(shown(Period::older(now, Unit::Month, 1)), "- – 2024-02-29 00:00:00");
+        assert_eq!(
+            shown(Period::last(now, Unit::Day, 7)),
+            "2024-03-24 00:00:00 – 2024-03-31 15:04:06"
+        );
+        assert_eq!(
+            shown(Period::last(now, Unit::Hour, 1)),
+            "2024-03-31 14:00:00 – 2024-03-31 15:04:06"
+        );
+        assert_eq!(
+            shown(Period::last(now, Unit::Month, 1)),
+            "2024-02-29 00:00:00 – 2024-03-31 15:04:06"
+        );
+        assert_eq!(
+            shown(Period::next(now, Unit::Day, 1)),
+            "2024-03-31 15:04:05 – 2024-04-02 00:00:00"
+        );
+        assert_eq!(
+            shown(Period::older(now, Unit::Month, 1)),
+            "- – 2024-02-29 00:00:00"
+        );
     }
 
     #[test]
     fn absurd_counts_do_no_harm() {
         let now = at("2024-03-31T15:04:05Z");
-        for unit in [Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year, Unit::FiscalPeriod, Unit::FiscalYear] {
+        for unit in [
+            Unit::Minute,
+            Unit::Hour,
+            Unit::Day,
+            Unit::Week,
+            Unit::Month,
+            Unit::Year,
+            Unit::FiscalPeriod,
+            Unit::FiscalYear,
+        ] {
             for count in [i64::MAX, i64::MIN, 0] {
-                let _ = (Period::last(now, unit, count), Period::next(now, unit, count), Period::older(now, unit, count));
+                let _ = (
+                    Period::last(now, unit, count),
+                    Period::next(now, unit, count),
+                    Period::older(now, unit, count),
+                );
             }
         }
-        assert!(Period::fiscal(i64::MAX, None).is_none() && Period::fiscal(2024, Some(5)).is_none());
-        assert_eq!(shown(Period::fiscal(2024, Some(4)).expect("a quarter")), "2024-10-01 00:00:00 – 2025-01-01 00:00:00");
+        assert!(
+            Period::fiscal(i64::MAX, None).is_none() && Period::fiscal(2024, Some(5)).is_none()
+        );
+        assert_eq!(
+            shown(Period::fiscal(2024, Some(4)).expect("a quarter")),
+            "2024-10-01 00:00:00 – 2025-01-01 00:00:00"
+        );
     }
 }

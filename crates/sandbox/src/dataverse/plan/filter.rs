@@ -5,9 +5,11 @@ use rusqlite::types::Value;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Argument, Comparison, Expression, Lambda, Literal, Quantifier};
-use crate::dataverse::plan::functions::{operator, Operand};
+use crate::dataverse::plan::functions::{Operand, operator};
 use crate::dataverse::plan::{Condition, Join, JoinKind, Select, Source, SourceId, Sources, Term};
-use crate::dataverse::schema::{Collection, CollectionBy, Column, Kind, Side, Single, Table, TableKind};
+use crate::dataverse::schema::{
+    Collection, CollectionBy, Column, Kind, Side, Single, Table, TableKind,
+};
 use crate::dataverse::store::escaped;
 
 /// What names mean at one place of an expression: the tables in reach, and the joins made for them.
@@ -28,7 +30,12 @@ struct Scope<'s> {
 
 impl<'s> Scope<'s> {
     fn new(variable: Option<String>, root: Source<'s>) -> Self {
-        Self { variable, root, joins: Vec::new(), made: Vec::new() }
+        Self {
+            variable,
+            root,
+            joins: Vec::new(),
+            made: Vec::new(),
+        }
     }
 }
 
@@ -51,12 +58,19 @@ pub(crate) fn condition<'s>(
 impl<'c, 's> Names<'c, 's> {
     /// A place where only the columns of one source have names.
     pub(crate) fn of(context: &'c Context<'s>, sources: &'c mut Sources, root: Source<'s>) -> Self {
-        Self { context, sources, scopes: vec![Scope::new(None, root)] }
+        Self {
+            context,
+            sources,
+            scopes: vec![Scope::new(None, root)],
+        }
     }
 
     /// The joins that were made for names of the outermost table.
     pub(crate) fn into_joins(mut self) -> Vec<Join<'s>> {
-        self.scopes.pop().map(|scope| scope.joins).unwrap_or_default()
+        self.scopes
+            .pop()
+            .map(|scope| scope.joins)
+            .unwrap_or_default()
     }
 
     fn condition(&mut self, expression: &Expression) -> Outcome<Condition<'s>> {
@@ -72,7 +86,10 @@ impl<'c, 's> Names<'c, 's> {
             Expression::Path(path) => {
                 let (source, column) = self.column(path)?;
                 if matches!(column.kind, Kind::Boolean { .. }) {
-                    return Ok(Condition::same(Term::Column(source, column), Term::Value(Value::Integer(1))));
+                    return Ok(Condition::same(
+                        Term::Column(source, column),
+                        Term::Value(Value::Integer(1)),
+                    ));
                 }
                 Err(not_boolean())
             }
@@ -84,7 +101,12 @@ impl<'c, 's> Names<'c, 's> {
         all.iter().map(|part| self.condition(part)).collect()
     }
 
-    fn compare(&mut self, left: &Expression, comparison: Comparison, right: &Expression) -> Outcome<Condition<'s>> {
+    fn compare(
+        &mut self,
+        left: &Expression,
+        comparison: Comparison,
+        right: &Expression,
+    ) -> Outcome<Condition<'s>> {
         let (left, comparison, right) = match (left, right) {
             (Expression::Literal(_), Expression::Path(_)) => (right, comparison.mirrored(), left),
             _ => (left, comparison, right),
@@ -96,7 +118,11 @@ impl<'c, 's> Names<'c, 's> {
                 if value == Value::Null && !matches!(comparison, Comparison::Eq | Comparison::Ne) {
                     return Ok(Condition::Never);
                 }
-                Ok(Condition::Compare(Term::Column(source, column), comparison, Term::Value(value)))
+                Ok(Condition::Compare(
+                    Term::Column(source, column),
+                    comparison,
+                    Term::Value(value),
+                ))
             }
             (Expression::Path(left), Expression::Path(right)) => {
                 let (left_source, left) = self.column(left)?;
@@ -104,10 +130,15 @@ impl<'c, 's> Names<'c, 's> {
                 if !alike(left, right) {
                     return Err(incompatible(left.edm(), right.edm(), comparison));
                 }
-                let (left, right) = (Term::Column(left_source, left), Term::Column(right_source, right));
+                let (left, right) = (
+                    Term::Column(left_source, left),
+                    Term::Column(right_source, right),
+                );
                 Ok(Condition::Compare(left, comparison, right))
             }
-            (Expression::Literal(left), Expression::Literal(right)) => constant(left, comparison, right),
+            (Expression::Literal(left), Expression::Literal(right)) => {
+                constant(left, comparison, right)
+            }
             (condition, Expression::Literal(Literal::Boolean(wanted))) => {
                 let condition = self.condition(condition)?;
                 match (comparison, wanted) {
@@ -116,7 +147,9 @@ impl<'c, 's> Names<'c, 's> {
                     _ => Err(incompatible("Edm.Boolean", "Edm.Boolean", comparison)),
                 }
             }
-            _ => Err(Fault::syntax("The query node on a side of the comparison is not supported.")),
+            _ => Err(Fault::syntax(
+                "The query node on a side of the comparison is not supported.",
+            )),
         }
     }
 
@@ -138,11 +171,16 @@ impl<'c, 's> Names<'c, 's> {
         let [subject, pattern] = arguments else {
             return Err(mismatch());
         };
-        let (Expression::Path(path), Expression::Literal(literal)) = (&subject.value, &pattern.value) else {
+        let (Expression::Path(path), Expression::Literal(literal)) =
+            (&subject.value, &pattern.value)
+        else {
             return Err(mismatch());
         };
         let (source, column) = self.column(path)?;
-        if !matches!(column.kind, Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName) {
+        if !matches!(
+            column.kind,
+            Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName
+        ) {
             return Err(mismatch());
         }
         let text = match literal {
@@ -152,29 +190,41 @@ impl<'c, 's> Names<'c, 's> {
         };
         let begin = if name == "startswith" { "" } else { "%" };
         let end = if name == "endswith" { "" } else { "%" };
-        Ok(Condition::Like(Term::Column(source, column), format!("{begin}{text}{end}")))
+        Ok(Condition::Like(
+            Term::Column(source, column),
+            format!("{begin}{text}{end}"),
+        ))
     }
 
     fn query_function(&mut self, name: &str, arguments: &[Argument]) -> Outcome<Condition<'s>> {
         let (scope, bare) = match name.rsplit_once('/') {
-            Some((path, bare)) => (Some(path.split('/').map(str::to_owned).collect::<Vec<_>>()), bare),
+            Some((path, bare)) => (
+                Some(path.split('/').map(str::to_owned).collect::<Vec<_>>()),
+                bare,
+            ),
             None => (None, name),
         };
-        let short = bare.strip_prefix("Microsoft.Dynamics.CRM.").or_else(|| bare.strip_prefix("mscrm."));
+        let short = bare
+            .strip_prefix("Microsoft.Dynamics.CRM.")
+            .or_else(|| bare.strip_prefix("mscrm."));
         let Some(operator) = short.and_then(operator) else {
             return Err(unknown_function(name));
         };
         let (mut property, mut operands) = (None, Vec::new());
         for argument in arguments {
             match (argument.name.as_deref(), &argument.value) {
-                (Some("PropertyName"), Expression::Literal(Literal::Text(text))) => property = Some(text.clone()),
+                (Some("PropertyName"), Expression::Literal(Literal::Text(text))) => {
+                    property = Some(text.clone())
+                }
                 (Some("PropertyName"), Expression::Path(path)) => property = Some(path.join("/")),
                 (Some("PropertyValues"), Expression::List(list)) => {
                     for item in list {
                         operands.push(operand(item).ok_or_else(|| unknown_function(name))?);
                     }
                 }
-                (Some(_), value) => operands.push(operand(value).ok_or_else(|| unknown_function(name))?),
+                (Some(_), value) => {
+                    operands.push(operand(value).ok_or_else(|| unknown_function(name))?)
+                }
                 (None, _) => return Err(unknown_function(name)),
             }
         }
@@ -184,11 +234,21 @@ impl<'c, 's> Names<'c, 's> {
         let mut path = match scope {
             Some(path) => path,
             // Inside of a lambda, the function speaks of the lambda's own rows.
-            None => self.scopes.last().and_then(|scope| scope.variable.clone()).into_iter().collect(),
+            None => self
+                .scopes
+                .last()
+                .and_then(|scope| scope.variable.clone())
+                .into_iter()
+                .collect(),
         };
         path.extend(property.split('/').map(str::to_owned));
         let (source, column) = self.column(&path)?;
-        operator.condition(self.context, Term::Column(source, column), column, &operands)
+        operator.condition(
+            self.context,
+            Term::Column(source, column),
+            column,
+            &operands,
+        )
     }
 
     // === lambdas ===
@@ -210,15 +270,21 @@ impl<'c, 's> Names<'c, 's> {
         let target = select.joins.last().map_or(select.root, |join| join.source);
         self.context.demand_read(target.table)?;
         if let Some(body) = &lambda.body {
-            self.scopes.push(Scope::new(Some(lambda.variable.clone()), target));
+            self.scopes
+                .push(Scope::new(Some(lambda.variable.clone()), target));
             let inner = self.condition(body);
-            let joins = self.scopes.pop().map(|scope| scope.joins).unwrap_or_default();
+            let joins = self
+                .scopes
+                .pop()
+                .map(|scope| scope.joins)
+                .unwrap_or_default();
             select.joins.extend(joins);
             let inner = match lambda.quantifier {
                 Quantifier::Any => inner?,
                 Quantifier::All => inner?.negated(),
             };
-            select.condition = std::mem::replace(&mut select.condition, Condition::Always).and(inner);
+            select.condition =
+                std::mem::replace(&mut select.condition, Condition::Always).and(inner);
         }
         let exists = Condition::Exists(Box::new(select));
         Ok(match lambda.quantifier {
@@ -235,7 +301,10 @@ impl<'c, 's> Names<'c, 's> {
         let Some((first, rest)) = path.split_first() else {
             return (0, path);
         };
-        let found = self.scopes.iter().rposition(|scope| scope.variable.as_ref() == Some(first));
+        let found = self
+            .scopes
+            .iter()
+            .rposition(|scope| scope.variable.as_ref() == Some(first));
         match found {
             Some(at) => (at, rest),
             None if first == "$it" => (0, rest),
@@ -278,7 +347,10 @@ impl<'c, 's> Names<'c, 's> {
     /// The table behind a single-valued navigation property, joined once.
     fn follow(&mut self, at: usize, source: Source<'s>, part: &str) -> Outcome<Source<'s>> {
         let scope = &self.scopes[at];
-        let made = scope.made.iter().find(|(id, name, _)| *id == source.id && name == part);
+        let made = scope
+            .made
+            .iter()
+            .find(|(id, name, _)| *id == source.id && name == part);
         if let Some((_, _, joined)) = made {
             return Ok(*joined);
         }
@@ -288,17 +360,28 @@ impl<'c, 's> Names<'c, 's> {
             .ok_or_else(|| Fault::no_property(part, &source.table.name))?;
         let target = self.context.schema.table(single.target);
         self.context.demand_read(target)?;
-        let joined = Source { id: self.sources.next(), table: target };
+        let joined = Source {
+            id: self.sources.next(),
+            table: target,
+        };
         let on = to_target(source, single, joined);
         let scope = &mut self.scopes[at];
-        scope.joins.push(Join { source: joined, kind: JoinKind::Left, on });
+        scope.joins.push(Join {
+            source: joined,
+            kind: JoinKind::Left,
+            on,
+        });
         scope.made.push((source.id, part.to_owned(), joined));
         Ok(joined)
     }
 }
 
 /// A lookup's row is the joined one.
-pub(crate) fn to_target<'s>(source: Source<'s>, single: &Single, target: Source<'s>) -> Condition<'s> {
+pub(crate) fn to_target<'s>(
+    source: Source<'s>,
+    single: &Single,
+    target: Source<'s>,
+) -> Condition<'s> {
     let column = &source.table.columns[single.column];
     let same = Condition::same(target.key(), Term::Column(source.id, column));
     if column.has_several_targets() && !any_activity(target.table) {
@@ -320,9 +403,16 @@ pub(crate) fn related<'s>(
     match &collection.by {
         CollectionBy::OneToMany(relationship) => {
             let relationship = &schema.relationships[*relationship];
-            let root = Source { id: sources.next(), table: target };
+            let root = Source {
+                id: sources.next(),
+                table: target,
+            };
             let condition = points_at(root, &relationship.column, outer.key(), outer.table)?;
-            Ok(Select { root, joins: Vec::new(), condition })
+            Ok(Select {
+                root,
+                joins: Vec::new(),
+                condition,
+            })
         }
         CollectionBy::ManyToMany(index, side) => {
             let relationship = &schema.many_to_many[*index];
@@ -330,27 +420,52 @@ pub(crate) fn related<'s>(
                 Side::First => (&relationship.first_column, &relationship.second_column),
                 Side::Second => (&relationship.second_column, &relationship.first_column),
             };
-            let root = Source { id: sources.next(), table: schema.table(relationship.intersect) };
-            let joined = Source { id: sources.next(), table: target };
+            let root = Source {
+                id: sources.next(),
+                table: schema.table(relationship.intersect),
+            };
+            let joined = Source {
+                id: sources.next(),
+                table: target,
+            };
             let missing = || Fault::no_segment(&collection.name);
-            let (own, other) = (root.term(own).ok_or_else(missing)?, root.term(other).ok_or_else(missing)?);
+            let (own, other) = (
+                root.term(own).ok_or_else(missing)?,
+                root.term(other).ok_or_else(missing)?,
+            );
             let on = Condition::same(joined.key(), other);
             let condition = Condition::same(own, outer.key());
-            let joins = vec![Join { source: joined, kind: JoinKind::Inner, on }];
-            Ok(Select { root, joins, condition })
+            let joins = vec![Join {
+                source: joined,
+                kind: JoinKind::Inner,
+                on,
+            }];
+            Ok(Select {
+                root,
+                joins,
+                condition,
+            })
         }
     }
 }
 
 /// A lookup of a source holds this key, of a row of this table.
-pub(crate) fn points_at<'s>(source: Source<'s>, column: &str, key: Term<'s>, table: &Table) -> Outcome<Condition<'s>> {
+pub(crate) fn points_at<'s>(
+    source: Source<'s>,
+    column: &str,
+    key: Term<'s>,
+    table: &Table,
+) -> Outcome<Condition<'s>> {
     let column = source
         .table
         .column(column)
         .ok_or_else(|| Fault::no_property(column, &source.table.name))?;
     let same = Condition::same(Term::Column(source.id, column), key);
     if column.has_several_targets() && !any_activity(table) {
-        return Ok(same.and(Condition::same(Term::Target(source.id, column), Term::text(&table.name))));
+        return Ok(same.and(Condition::same(
+            Term::Target(source.id, column),
+            Term::text(&table.name),
+        )));
     }
     Ok(same)
 }
@@ -364,28 +479,50 @@ fn any_activity(table: &Table) -> bool {
 // === literals ===
 
 /// A literal as a value of a column, when their types go together.
-pub(crate) fn literal_value(column: &Column, literal: &Literal, comparison: Comparison) -> Outcome<Value> {
+pub(crate) fn literal_value(
+    column: &Column,
+    literal: &Literal,
+    comparison: Comparison,
+) -> Outcome<Value> {
     let value = match (&column.kind, literal) {
         (_, Literal::Null) => Some(Value::Null),
-        (Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName | Kind::Choices { .. }, Literal::Text(text)) => {
-            Some(Value::Text(text.clone()))
-        }
         (
-            Kind::Whole { .. } | Kind::Big | Kind::Version | Kind::Choice { .. } | Kind::State { .. } | Kind::Status { .. },
+            Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName | Kind::Choices { .. },
+            Literal::Text(text),
+        ) => Some(Value::Text(text.clone())),
+        (
+            Kind::Whole { .. }
+            | Kind::Big
+            | Kind::Version
+            | Kind::Choice { .. }
+            | Kind::State { .. }
+            | Kind::Status { .. },
             Literal::Whole(whole),
         ) => Some(Value::Integer(*whole)),
-        (Kind::Whole { .. } | Kind::Big | Kind::Version, Literal::Decimal(real)) => Some(Value::Real(*real)),
-        (Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. }, Literal::Whole(whole)) => Some(Value::Integer(*whole)),
-        (Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. }, Literal::Decimal(real)) => Some(Value::Real(*real)),
-        (Kind::Boolean { .. }, Literal::Boolean(value)) => Some(Value::Integer(i64::from(*value))),
-        (Kind::DateTime | Kind::Date, Literal::Moment(moment)) => Some(match moment.timestamp_subsec_micros() {
-            0 => Value::Integer(moment.timestamp()),
-            micros => Value::Real(moment.timestamp() as f64 + f64::from(micros) / 1e6),
-        }),
-        (Kind::DateTime | Kind::Date, Literal::Date(date)) => {
-            Some(Value::Integer(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()))
+        (Kind::Whole { .. } | Kind::Big | Kind::Version, Literal::Decimal(real)) => {
+            Some(Value::Real(*real))
         }
-        (Kind::Guid | Kind::Key | Kind::Lookup { .. }, Literal::Guid(id)) => Some(Value::Text(id.to_string())),
+        (
+            Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. },
+            Literal::Whole(whole),
+        ) => Some(Value::Integer(*whole)),
+        (
+            Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. },
+            Literal::Decimal(real),
+        ) => Some(Value::Real(*real)),
+        (Kind::Boolean { .. }, Literal::Boolean(value)) => Some(Value::Integer(i64::from(*value))),
+        (Kind::DateTime | Kind::Date, Literal::Moment(moment)) => {
+            Some(match moment.timestamp_subsec_micros() {
+                0 => Value::Integer(moment.timestamp()),
+                micros => Value::Real(moment.timestamp() as f64 + f64::from(micros) / 1e6),
+            })
+        }
+        (Kind::DateTime | Kind::Date, Literal::Date(date)) => Some(Value::Integer(
+            date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp(),
+        )),
+        (Kind::Guid | Kind::Key | Kind::Lookup { .. }, Literal::Guid(id)) => {
+            Some(Value::Text(id.to_string()))
+        }
         _ => None,
     };
     value.ok_or_else(|| incompatible(column.edm(), literal.edm(), comparison))
@@ -426,7 +563,11 @@ fn constant<'s>(left: &Literal, comparison: Comparison, right: &Literal) -> Outc
     };
     match (value(left), value(right)) {
         (Some(left_value), Some(right_value)) if left.edm() == right.edm() => {
-            Ok(Condition::Compare(Term::Value(left_value), comparison, Term::Value(right_value)))
+            Ok(Condition::Compare(
+                Term::Value(left_value),
+                comparison,
+                Term::Value(right_value),
+            ))
         }
         _ => Err(incompatible(left.edm(), right.edm(), comparison)),
     }

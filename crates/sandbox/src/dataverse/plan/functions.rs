@@ -87,7 +87,11 @@ pub(crate) struct Hierarchy {
 
 /// The operator of a name, as either language spells it.
 pub(crate) fn operator(name: &str) -> Option<Operator> {
-    let canonical: String = name.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let canonical: String = name
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
     comparison(&canonical)
         .or_else(|| caller(&canonical))
         .or_else(|| moment(&canonical))
@@ -123,7 +127,12 @@ fn comparison(name: &str) -> Option<Operator> {
 
 fn caller(name: &str) -> Option<Operator> {
     use Operator as O;
-    let hierarchy = |upwards, with_itself| O::Hierarchy(Hierarchy { upwards, with_itself });
+    let hierarchy = |upwards, with_itself| {
+        O::Hierarchy(Hierarchy {
+            upwards,
+            with_itself,
+        })
+    };
     Some(match name {
         "equserid" | "equaluserid" => O::UserId,
         "neuserid" | "notequaluserid" => O::Not(Negated::UserId),
@@ -177,7 +186,11 @@ fn moment(name: &str) -> Option<Operator> {
 }
 
 fn counted(name: &str) -> Option<Operator> {
-    let words = [("lastx", Direction::Last), ("nextx", Direction::Next), ("olderthanx", Direction::OlderThan)];
+    let words = [
+        ("lastx", Direction::Last),
+        ("nextx", Direction::Next),
+        ("olderthanx", Direction::OlderThan),
+    ];
     let (direction, rest) = words
         .iter()
         .find_map(|(word, direction)| Some((*direction, name.strip_prefix(word)?)))?;
@@ -205,7 +218,8 @@ impl Operator {
         operands: &[Operand],
     ) -> Outcome<Condition<'s>> {
         let now = context.now;
-        let within = |term: Term<'s>, period: Period| Condition::Within(term, period.from, period.to);
+        let within =
+            |term: Term<'s>, period: Period| Condition::Within(term, period.from, period.to);
         if self.speaks_of_time() && !matches!(column.kind, Kind::DateTime | Kind::Date) {
             return Err(Fault::argument(format!(
                 "The operator is not valid for the attribute '{}': it takes dates and times.",
@@ -213,12 +227,19 @@ impl Operator {
             )));
         }
         Ok(match self {
-            Self::Not(negated) => negated.opposite().condition(context, term, column, operands)?.negated(),
-            Self::Compare(comparison) => {
-                Condition::Compare(term, comparison, Term::Value(operands_one(column, operands)?.value(column)?))
-            }
+            Self::Not(negated) => negated
+                .opposite()
+                .condition(context, term, column, operands)?
+                .negated(),
+            Self::Compare(comparison) => Condition::Compare(
+                term,
+                comparison,
+                Term::Value(operands_one(column, operands)?.value(column)?),
+            ),
             Self::IsNull => Condition::IsNull(term),
-            Self::Like(kind) => Condition::Like(term, kind.pattern(&operands_one(column, operands)?.0)),
+            Self::Like(kind) => {
+                Condition::Like(term, kind.pattern(&operands_one(column, operands)?.0))
+            }
             Self::In => Condition::In(term, values(column, operands)?),
             Self::Between => {
                 let [low, high] = operands else {
@@ -229,7 +250,10 @@ impl Operator {
                     .and(Condition::Compare(term, Comparison::Le, Term::Value(high)))
             }
             Self::ContainValues => {
-                let choices: Outcome<Vec<i64>> = operands.iter().map(|operand| operand.whole(column)).collect();
+                let choices: Outcome<Vec<i64>> = operands
+                    .iter()
+                    .map(|operand| operand.whole(column))
+                    .collect();
                 match column.kind {
                     Kind::Choices { .. } => Condition::HasChoice(term, choices?),
                     _ => Condition::In(term, choices?.into_iter().map(Value::Integer).collect()),
@@ -240,13 +264,19 @@ impl Operator {
             Self::Seven(_) => within(term, Period::last(now, Unit::Day, 7)),
             Self::Count(unit, direction) => {
                 let count = operands_one(column, operands)?.count(column)?;
-                within(term, match direction {
-                    Direction::Last => Period::last(now, unit, count),
-                    Direction::Next => Period::next(now, unit, count),
-                    Direction::OlderThan => Period::older(now, unit, count),
-                })
+                within(
+                    term,
+                    match direction {
+                        Direction::Last => Period::last(now, unit, count),
+                        Direction::Next => Period::next(now, unit, count),
+                        Direction::OlderThan => Period::older(now, unit, count),
+                    },
+                )
             }
-            Self::On => within(term, Period::day(operands_one(column, operands)?.date(column)?)),
+            Self::On => within(
+                term,
+                Period::day(operands_one(column, operands)?.date(column)?),
+            ),
             Self::OnOrAfter => {
                 let day = Period::day(operands_one(column, operands)?.date(column)?);
                 Condition::Within(term, day.from, None)
@@ -257,15 +287,25 @@ impl Operator {
             }
             Self::FiscalYear => {
                 let year = operands_one(column, operands)?.whole(column)?;
-                within(term, Period::fiscal(year, None).ok_or_else(|| wrong_count(column, "a fiscal year"))?)
+                within(
+                    term,
+                    Period::fiscal(year, None)
+                        .ok_or_else(|| wrong_count(column, "a fiscal year"))?,
+                )
             }
-            Self::FiscalPeriod => any_year(context, term, operands_one(column, operands)?.whole(column)?, column)?,
+            Self::FiscalPeriod => any_year(
+                context,
+                term,
+                operands_one(column, operands)?.whole(column)?,
+                column,
+            )?,
             Self::FiscalPeriodAndYear(reach) => {
                 let [period, year] = operands else {
                     return Err(wrong_count(column, "a fiscal period and a year"));
                 };
                 let found = Period::fiscal(year.whole(column)?, Some(period.whole(column)?));
-                let period = found.ok_or_else(|| wrong_count(column, "a fiscal period and a year"))?;
+                let period =
+                    found.ok_or_else(|| wrong_count(column, "a fiscal period and a year"))?;
                 match reach {
                     Reach::In => within(term, period),
                     Reach::OrAfter => Condition::Within(term, period.from, None),
@@ -279,7 +319,9 @@ impl Operator {
                 all.push(context.caller.id);
                 Condition::In(term, ids(&all))
             }
-            Self::BusinessId => Condition::same(term, Term::text(context.caller.business_unit.to_string())),
+            Self::BusinessId => {
+                Condition::same(term, Term::text(context.caller.business_unit.to_string()))
+            }
             Self::UserLanguage => Condition::same(term, Term::Value(Value::Integer(1033))),
             Self::Hierarchy(hierarchy) => {
                 let id = operands_one(column, operands)?.guid(column)?;
@@ -291,8 +333,15 @@ impl Operator {
     fn speaks_of_time(self) -> bool {
         matches!(
             self,
-            Self::Unit(..) | Self::Seven(_) | Self::Count(..) | Self::On | Self::OnOrAfter | Self::OnOrBefore
-                | Self::FiscalYear | Self::FiscalPeriod | Self::FiscalPeriodAndYear(_)
+            Self::Unit(..)
+                | Self::Seven(_)
+                | Self::Count(..)
+                | Self::On
+                | Self::OnOrAfter
+                | Self::OnOrBefore
+                | Self::FiscalYear
+                | Self::FiscalPeriod
+                | Self::FiscalPeriodAndYear(_)
         )
     }
 }
@@ -307,7 +356,10 @@ impl Negated {
             Self::ContainValues => Operator::ContainValues,
             Self::UserId => Operator::UserId,
             Self::BusinessId => Operator::BusinessId,
-            Self::Under => Operator::Hierarchy(Hierarchy { upwards: false, with_itself: false }),
+            Self::Under => Operator::Hierarchy(Hierarchy {
+                upwards: false,
+                with_itself: false,
+            }),
         }
     }
 }
@@ -323,7 +375,12 @@ impl LikeKind {
 }
 
 /// A quarter of every year that anybody could mean.
-fn any_year<'s>(context: &Context<'s>, term: Term<'s>, quarter: i64, column: &Column) -> Outcome<Condition<'s>> {
+fn any_year<'s>(
+    context: &Context<'s>,
+    term: Term<'s>,
+    quarter: i64,
+    column: &Column,
+) -> Outcome<Condition<'s>> {
     use chrono::Datelike as _;
     let this = i64::from(context.now.year());
     let years = (this - 50..=this + 50).map(|year| {
@@ -331,7 +388,8 @@ fn any_year<'s>(context: &Context<'s>, term: Term<'s>, quarter: i64, column: &Co
         Some(Condition::Within(term.clone(), period.from, period.to))
     });
     let all: Option<Vec<Condition<'s>>> = years.collect();
-    all.map(Condition::Or).ok_or_else(|| wrong_count(column, "a fiscal period from 1 to 4"))
+    all.map(Condition::Or)
+        .ok_or_else(|| wrong_count(column, "a fiscal period from 1 to 4"))
 }
 
 /// Identifiers as SQL keeps them.
@@ -350,11 +408,17 @@ fn values(column: &Column, operands: &[Operand]) -> Outcome<Vec<Value>> {
     if operands.is_empty() {
         return Err(wrong_count(column, "at least one value"));
     }
-    operands.iter().map(|operand| operand.value(column)).collect()
+    operands
+        .iter()
+        .map(|operand| operand.value(column))
+        .collect()
 }
 
 fn wrong_count(column: &Column, wanted: &str) -> Fault {
-    Fault::argument(format!("The operator for the attribute '{}' takes {wanted}.", column.name))
+    Fault::argument(format!(
+        "The operator for the attribute '{}' takes {wanted}.",
+        column.name
+    ))
 }
 
 impl Operand {
@@ -362,20 +426,31 @@ impl Operand {
     pub(crate) fn value(&self, column: &Column) -> Outcome<Value> {
         let text = self.0.trim();
         let value = match &column.kind {
-            Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName | Kind::Choices { .. } => Some(Value::Text(self.0.clone())),
-            Kind::Whole { .. } | Kind::Big | Kind::Version | Kind::Choice { .. } | Kind::State { .. } | Kind::Status { .. } => {
-                text.parse().ok().map(Value::Integer)
+            Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName | Kind::Choices { .. } => {
+                Some(Value::Text(self.0.clone()))
             }
-            Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. } => {
-                text.parse::<f64>().ok().filter(|real| real.is_finite()).map(Value::Real)
-            }
+            Kind::Whole { .. }
+            | Kind::Big
+            | Kind::Version
+            | Kind::Choice { .. }
+            | Kind::State { .. }
+            | Kind::Status { .. } => text.parse().ok().map(Value::Integer),
+            Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. } => text
+                .parse::<f64>()
+                .ok()
+                .filter(|real| real.is_finite())
+                .map(Value::Real),
             Kind::Boolean { .. } => match text.to_ascii_lowercase().as_str() {
                 "1" | "true" => Some(Value::Integer(1)),
                 "0" | "false" => Some(Value::Integer(0)),
                 _ => None,
             },
-            Kind::DateTime | Kind::Date => moment_of(text).map(|moment| Value::Integer(moment.timestamp())),
-            Kind::Guid | Kind::Key | Kind::Lookup { .. } => guid_of(text).map(|id| Value::Text(id.to_string())),
+            Kind::DateTime | Kind::Date => {
+                moment_of(text).map(|moment| Value::Integer(moment.timestamp()))
+            }
+            Kind::Guid | Kind::Key | Kind::Lookup { .. } => {
+                guid_of(text).map(|id| Value::Text(id.to_string()))
+            }
             Kind::Parties { .. } | Kind::Image => None,
         };
         value.ok_or_else(|| self.unfit(column))
@@ -391,12 +466,17 @@ impl Operand {
             if count > 0 {
                 return Ok(count);
             }
-            Err(Fault::argument(format!("The value '{count}' for the attribute '{}' has to be greater than 0.", column.name)))
+            Err(Fault::argument(format!(
+                "The value '{count}' for the attribute '{}' has to be greater than 0.",
+                column.name
+            )))
         })
     }
 
     fn date(&self, column: &Column) -> Outcome<NaiveDate> {
-        moment_of(self.0.trim()).map(|moment| moment.date_naive()).ok_or_else(|| self.unfit(column))
+        moment_of(self.0.trim())
+            .map(|moment| moment.date_naive())
+            .ok_or_else(|| self.unfit(column))
     }
 
     fn guid(&self, column: &Column) -> Outcome<Uuid> {
@@ -414,7 +494,10 @@ impl Operand {
 }
 
 fn guid_of(text: &str) -> Option<Uuid> {
-    text.trim_start_matches('{').trim_end_matches('}').parse().ok()
+    text.trim_start_matches('{')
+        .trim_end_matches('}')
+        .parse()
+        .ok()
 }
 
 /// Dates and times as people write them into queries.
@@ -425,11 +508,21 @@ pub(crate) fn moment_of(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
         return Some(moment.with_timezone(&Utc));
     }
-    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%MZ", "%m/%d/%Y %H:%M:%S"]
-        .iter()
-        .find_map(|form| chrono::NaiveDateTime::parse_from_str(text, form).ok())
-        .map(|moment| moment.and_utc())
-        .or_else(|| NaiveDate::parse_from_str(text, "%m/%d/%Y").ok().map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc()))
+    [
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%dT%H:%MZ",
+        "%m/%d/%Y %H:%M:%S",
+    ]
+    .iter()
+    .find_map(|form| chrono::NaiveDateTime::parse_from_str(text, form).ok())
+    .map(|moment| moment.and_utc())
+    .or_else(|| {
+        NaiveDate::parse_from_str(text, "%m/%d/%Y")
+            .ok()
+            .map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc())
+    })
 }
 
 #[cfg(test)]
@@ -439,24 +532,51 @@ mod tests {
     #[test]
     fn both_languages_mean_the_same_operators() {
         for (odata, fetch) in [
-            ("LastXDays", "last-x-days"), ("OlderThanXMinutes", "olderthan-x-minutes"), ("Last7Days", "last-seven-days"),
-            ("NotIn", "not-in"), ("EqualUserId", "eq-userid"), ("NotEqualBusinessId", "ne-businessid"),
-            ("ThisFiscalYear", "this-fiscal-year"), ("UnderOrEqual", "eq-or-under"), ("NextXFiscalPeriods", "next-x-fiscal-periods"),
-            ("EqualUserOrUserTeams", "eq-useroruserteams"), ("DoesNotContainValues", "not-contain-values"),
-            ("InOrBeforeFiscalPeriodAndYear", "in-or-before-fiscal-period-and-year"), ("Yesterday", "yesterday"),
+            ("LastXDays", "last-x-days"),
+            ("OlderThanXMinutes", "olderthan-x-minutes"),
+            ("Last7Days", "last-seven-days"),
+            ("NotIn", "not-in"),
+            ("EqualUserId", "eq-userid"),
+            ("NotEqualBusinessId", "ne-businessid"),
+            ("ThisFiscalYear", "this-fiscal-year"),
+            ("UnderOrEqual", "eq-or-under"),
+            ("NextXFiscalPeriods", "next-x-fiscal-periods"),
+            ("EqualUserOrUserTeams", "eq-useroruserteams"),
+            ("DoesNotContainValues", "not-contain-values"),
+            (
+                "InOrBeforeFiscalPeriodAndYear",
+                "in-or-before-fiscal-period-and-year",
+            ),
+            ("Yesterday", "yesterday"),
         ] {
             assert!(operator(odata).is_some(), "{odata}");
             assert_eq!(operator(odata), operator(fetch), "{odata}");
         }
-        for unknown in ["", "lastxmoons", "thisday", "olderthanxfiscalyears", "LastX"] {
+        for unknown in [
+            "",
+            "lastxmoons",
+            "thisday",
+            "olderthanxfiscalyears",
+            "LastX",
+        ] {
             assert_eq!(operator(unknown), None, "{unknown}");
         }
     }
 
     #[test]
     fn moments_are_read_as_people_write_them() {
-        for text in ["2024-03-01", "2024-03-01T00:00:00Z", "2024-03-01 00:00:00", "3/1/2024", "2024-03-01T01:00:00+01:00"] {
-            assert_eq!(moment_of(text).map(|moment| moment.timestamp()), Some(1_709_251_200), "{text}");
+        for text in [
+            "2024-03-01",
+            "2024-03-01T00:00:00Z",
+            "2024-03-01 00:00:00",
+            "3/1/2024",
+            "2024-03-01T01:00:00+01:00",
+        ] {
+            assert_eq!(
+                moment_of(text).map(|moment| moment.timestamp()),
+                Some(1_709_251_200),
+                "{text}"
+            );
         }
         assert!(moment_of("soon").is_none());
     }

@@ -120,11 +120,14 @@ impl<'s> Term<'s> {
 impl<'s> Source<'s> {
     /// A column by its name; none when the schema has no such column, which the caller has checked.
     pub(crate) fn term(&self, column: &str) -> Option<Term<'s>> {
-        self.table.column(column).map(|column| Term::Column(self.id, column))
+        self.table
+            .column(column)
+            .map(|column| Term::Column(self.id, column))
     }
 
     pub(crate) fn key(&self) -> Term<'s> {
-        self.term(&self.table.key).unwrap_or(Term::Value(Value::Null))
+        self.term(&self.table.key)
+            .unwrap_or(Term::Value(Value::Null))
     }
 }
 
@@ -150,9 +153,16 @@ pub(crate) struct Query<'s> {
 
 impl<'s> Query<'s> {
     pub(crate) fn of(table: &'s Table, sources: &mut Sources) -> Self {
-        let root = Source { id: sources.next(), table };
+        let root = Source {
+            id: sources.next(),
+            table,
+        };
         Self {
-            select: Select { root, joins: Vec::new(), condition: Condition::Always },
+            select: Select {
+                root,
+                joins: Vec::new(),
+                condition: Condition::Always,
+            },
             columns: Vec::new(),
             order: Vec::new(),
             distinct: false,

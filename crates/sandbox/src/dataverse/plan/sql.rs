@@ -64,7 +64,11 @@ impl Statement {
     }
 
     fn query(&mut self, query: &Query<'_>) {
-        self.push(if query.distinct { "SELECT DISTINCT " } else { "SELECT " });
+        self.push(if query.distinct {
+            "SELECT DISTINCT "
+        } else {
+            "SELECT "
+        });
         self.terms(&query.columns);
         self.from(&query.select);
         if let Some(after) = &query.after {
@@ -73,7 +77,9 @@ impl Statement {
         }
         self.order(&query.order);
         if query.limit.is_some() || query.offset > 0 {
-            let limit = query.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+            let limit = query
+                .limit
+                .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
             self.push(&format!(" LIMIT {limit}"));
         }
         if query.offset > 0 {
@@ -95,7 +101,11 @@ impl Statement {
 
     /// From `FROM` to the end of the condition, which is always there.
     fn from(&mut self, select: &Select<'_>) {
-        self.push(&format!(" FROM {} AS s{}", quoted(&select.root.table.name), select.root.id));
+        self.push(&format!(
+            " FROM {} AS s{}",
+            quoted(&select.root.table.name),
+            select.root.id
+        ));
         for join in &select.joins {
             self.join(join);
         }
@@ -108,7 +118,11 @@ impl Statement {
             JoinKind::Inner => "JOIN",
             JoinKind::Left => "LEFT JOIN",
         };
-        self.push(&format!(" {kind} {} AS s{} ON ", quoted(&join.source.table.name), join.source.id));
+        self.push(&format!(
+            " {kind} {} AS s{} ON ",
+            quoted(&join.source.table.name),
+            join.source.id
+        ));
         self.condition(&join.on);
     }
 
@@ -274,7 +288,10 @@ impl Statement {
         let begin = prefix(pattern).trim_end_matches(' ');
         let text = matches!(term, Term::Column(_, column) if matches!(column.kind, Kind::Text { .. } | Kind::Memo { .. }));
         if text && !begin.is_empty() {
-            for (sign, bound) in [(" >= ", begin.to_owned()), (" <= ", format!("{begin}\u{10ffff}"))] {
+            for (sign, bound) in [
+                (" >= ", begin.to_owned()),
+                (" <= ", format!("{begin}\u{10ffff}")),
+            ] {
                 self.push(" AND ");
                 self.term(term);
                 self.push(sign);

@@ -35,7 +35,11 @@ pub(super) fn put(
     own: &OrganizationSeed,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<Vec<Uuid>> {
-    let crew = Crew { db, organization, now };
+    let crew = Crew {
+        db,
+        organization,
+        now,
+    };
     let system = Directory::object_id(&format!("{}/systemuser/SYSTEM", own.id));
     let team = Directory::object_id(&format!("{}/team", own.id));
     crew.foundation(own, team, system)?;
@@ -52,18 +56,27 @@ pub(super) fn put(
 /// The tenant's people and applications as users of an organization.
 fn people(tenant: &TenantSeed, own: &OrganizationSeed) -> Vec<Person> {
     let id = |name: &str| Directory::object_id(&format!("{}/systemuser/{name}", own.id));
-    let people = tenant.users.iter().filter(|user| !user.roles.is_empty()).map(|user| Person {
-        id: id(&user.upn.to_lowercase()),
-        name: user.name.clone(),
-        upn: user.upn.clone(),
-        object_id: Some(user.object_id()),
-        application_id: None,
-        disabled: user.disabled,
-        roles: user.roles.clone(),
-    });
+    let people = tenant
+        .users
+        .iter()
+        .filter(|user| !user.roles.is_empty())
+        .map(|user| Person {
+            id: id(&user.upn.to_lowercase()),
+            name: user.name.clone(),
+            upn: user.upn.clone(),
+            object_id: Some(user.object_id()),
+            application_id: None,
+            disabled: user.disabled,
+            roles: user.roles.clone(),
+        });
     let applications = own.application_users.iter().map(|user| Person {
         id: id(&user.client_id.to_string()),
-        name: format!("# {}", tenant.application(user.client_id).map_or("", |app| app.name.as_str())),
+        name: format!(
+            "# {}",
+            tenant
+                .application(user.client_id)
+                .map_or("", |app| app.name.as_str())
+        ),
         upn: format!("{}@{}", user.client_id, tenant.domain),
         object_id: None,
         application_id: Some(user.client_id),
@@ -99,48 +112,79 @@ impl Crew<'_> {
     /// Puts a pair of a many-to-many relationship in, unless it is there.
     fn pair(&self, table: &str, first: (&str, Uuid), second: (&str, Uuid)) -> rusqlite::Result<()> {
         let id = Directory::object_id(&format!("{table}/{}/{}", first.1, second.1));
-        let cells = [first, second].map(|(column, id)| (column.to_owned(), Cell::text(id.to_string())));
+        let cells =
+            [first, second].map(|(column, id)| (column.to_owned(), Cell::text(id.to_string())));
         self.once(table, id, Cells::from(cells)).map(|_| ())
     }
 
     fn foundation(&self, own: &OrganizationSeed, team: Uuid, system: Uuid) -> rusqlite::Result<()> {
         let unit = self.organization.business_unit;
         let name = || Cell::text(&*own.friendly_name);
-        self.once("organization", own.id, Cells::from([("name".to_owned(), Cell::text(&*own.unique_name))]))?;
-        self.once("businessunit", unit, Cells::from([
-            ("name".to_owned(), name()),
-            ("isdisabled".to_owned(), false.into()),
-            ("organizationid".to_owned(), Cell::row("organization", own.id)),
-        ]))?;
-        self.once("transactioncurrency", currency_id(own.id), Cells::from([
-            ("currencyname".to_owned(), "US Dollar".into()),
-            ("currencysymbol".to_owned(), "$".into()),
-            ("isocurrencycode".to_owned(), "USD".into()),
-            ("currencyprecision".to_owned(), 2.into()),
-            ("exchangerate".to_owned(), 1.0.into()),
-            ("statecode".to_owned(), 0.into()),
-            ("statuscode".to_owned(), 1.into()),
-        ]))?;
-        self.once("systemuser", system, Cells::from([
-            ("fullname".to_owned(), "SYSTEM".into()),
-            ("lastname".to_owned(), "SYSTEM".into()),
-            ("isdisabled".to_owned(), true.into()),
-            ("accessmode".to_owned(), 3.into()),
-            ("businessunitid".to_owned(), Cell::row("businessunit", unit)),
-        ]))?;
-        self.once("team", team, Cells::from([
-            ("name".to_owned(), name()),
-            ("isdefault".to_owned(), true.into()),
-            ("teamtype".to_owned(), 0.into()),
-            ("businessunitid".to_owned(), Cell::row("businessunit", unit)),
-            ("administratorid".to_owned(), Cell::row("systemuser", system)),
-        ]))?;
-        for role in self.organization.roles.all() {
-            self.once("role", role.id, Cells::from([
-                ("name".to_owned(), Cell::text(&*role.name)),
+        self.once(
+            "organization",
+            own.id,
+            Cells::from([("name".to_owned(), Cell::text(&*own.unique_name))]),
+        )?;
+        self.once(
+            "businessunit",
+            unit,
+            Cells::from([
+                ("name".to_owned(), name()),
+                ("isdisabled".to_owned(), false.into()),
+                (
+                    "organizationid".to_owned(),
+                    Cell::row("organization", own.id),
+                ),
+            ]),
+        )?;
+        self.once(
+            "transactioncurrency",
+            currency_id(own.id),
+            Cells::from([
+                ("currencyname".to_owned(), "US Dollar".into()),
+                ("currencysymbol".to_owned(), "$".into()),
+                ("isocurrencycode".to_owned(), "USD".into()),
+                ("currencyprecision".to_owned(), 2.into()),
+                ("exchangerate".to_owned(), 1.0.into()),
+                ("statecode".to_owned(), 0.into()),
+                ("statuscode".to_owned(), 1.into()),
+            ]),
+        )?;
+        self.once(
+            "systemuser",
+            system,
+            Cells::from([
+                ("fullname".to_owned(), "SYSTEM".into()),
+                ("lastname".to_owned(), "SYSTEM".into()),
+                ("isdisabled".to_owned(), true.into()),
+                ("accessmode".to_owned(), 3.into()),
                 ("businessunitid".to_owned(), Cell::row("businessunit", unit)),
-                ("organizationid".to_owned(), Cell::text(own.id.to_string())),
-            ]))?;
+            ]),
+        )?;
+        self.once(
+            "team",
+            team,
+            Cells::from([
+                ("name".to_owned(), name()),
+                ("isdefault".to_owned(), true.into()),
+                ("teamtype".to_owned(), 0.into()),
+                ("businessunitid".to_owned(), Cell::row("businessunit", unit)),
+                (
+                    "administratorid".to_owned(),
+                    Cell::row("systemuser", system),
+                ),
+            ]),
+        )?;
+        for role in self.organization.roles.all() {
+            self.once(
+                "role",
+                role.id,
+                Cells::from([
+                    ("name".to_owned(), Cell::text(&*role.name)),
+                    ("businessunitid".to_owned(), Cell::row("businessunit", unit)),
+                    ("organizationid".to_owned(), Cell::text(own.id.to_string())),
+                ]),
+            )?;
         }
         Ok(())
     }
@@ -154,22 +198,44 @@ impl Crew<'_> {
             ("domainname".to_owned(), Cell::text(&*person.upn)),
             ("internalemailaddress".to_owned(), Cell::text(&*person.upn)),
             ("isdisabled".to_owned(), person.disabled.into()),
-            ("accessmode".to_owned(), if person.application_id.is_some() { 4 } else { 0 }.into()),
-            ("businessunitid".to_owned(), Cell::row("businessunit", self.organization.business_unit)),
+            (
+                "accessmode".to_owned(),
+                if person.application_id.is_some() {
+                    4
+                } else {
+                    0
+                }
+                .into(),
+            ),
+            (
+                "businessunitid".to_owned(),
+                Cell::row("businessunit", self.organization.business_unit),
+            ),
         ]);
         if let Some(id) = person.object_id {
-            cells.insert("azureactivedirectoryobjectid".to_owned(), Cell::text(id.to_string()));
+            cells.insert(
+                "azureactivedirectoryobjectid".to_owned(),
+                Cell::text(id.to_string()),
+            );
         }
         if let Some(id) = person.application_id {
             cells.insert("applicationid".to_owned(), Cell::text(id.to_string()));
         }
         let new = self.once("systemuser", person.id, cells)?;
         if new && person.application_id.is_none() {
-            self.pair("teammembership", ("teamid", team), ("systemuserid", person.id))?;
+            self.pair(
+                "teammembership",
+                ("teamid", team),
+                ("systemuserid", person.id),
+            )?;
         }
         for role in person.roles.iter().filter(|_| new) {
             let role = role_id(self.organization.id, role);
-            self.pair("systemuserroles", ("systemuserid", person.id), ("roleid", role))?;
+            self.pair(
+                "systemuserroles",
+                ("systemuserid", person.id),
+                ("roleid", role),
+            )?;
         }
         Ok(())
     }

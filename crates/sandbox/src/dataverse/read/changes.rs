@@ -25,17 +25,29 @@ const MOMENT: &str = "%m/%d/%Y %H:%M:%S";
 const DAYS: i64 = 7;
 
 /// Whether a first reading is asked to be followed by changes; refused where that cannot be.
-pub(super) fn wanted(context: &Context<'_>, table: &Table, options: &QueryOptions, nested: bool) -> Outcome<bool> {
+pub(super) fn wanted(
+    context: &Context<'_>,
+    table: &Table,
+    options: &QueryOptions,
+    nested: bool,
+) -> Outcome<bool> {
     if context.prefers("odata.track-changes").is_none() {
         return Ok(false);
     }
     allowed(context, table)?;
     let forbidden = ["$filter", "$orderby", "$expand", "$top", "$count"];
-    if let Some(name) = forbidden.into_iter().find(|name| options.text(name).is_some()) {
-        return Err(Fault::syntax(format!("The query option {name} is not supported with change tracking.")));
+    if let Some(name) = forbidden
+        .into_iter()
+        .find(|name| options.text(name).is_some())
+    {
+        return Err(Fault::syntax(format!(
+            "The query option {name} is not supported with change tracking."
+        )));
     }
     if nested {
-        return Err(Fault::syntax("Change tracking is not supported for the rows of a relationship."));
+        return Err(Fault::syntax(
+            "Change tracking is not supported for the rows of a relationship.",
+        ));
     }
     Ok(true)
 }
@@ -63,7 +75,11 @@ pub(super) fn link(context: &Context<'_>, address: &str, version: i64) -> String
 
 fn version_of(context: &Context<'_>, table: &Table, token: &str) -> Outcome<i64> {
     allowed(context, table)?;
-    let malformed = || Fault::argument(format!("The delta token '{token}' is not valid: take the one of an @odata.deltaLink as it is."));
+    let malformed = || {
+        Fault::argument(format!(
+            "The delta token '{token}' is not valid: take the one of an @odata.deltaLink as it is."
+        ))
+    };
     let (version, moment) = token.split_once('!').ok_or_else(malformed)?;
     let version = version.parse::<i64>().map_err(|_| malformed())?;
     let moment = NaiveDateTime::parse_from_str(moment, MOMENT).map_err(|_| malformed())?;
@@ -79,8 +95,15 @@ fn query<'s>(table: &'s Table, version: i64) -> Query<'s> {
     let mut query = Query::of(table, &mut Sources::default());
     let root = query.select.root;
     if let Some(term) = root.term("versionnumber") {
-        query.select.condition = Condition::Compare(term.clone(), Comparison::Gt, Term::Value(Sql::Integer(version)));
-        query.order.push(Order { term, descending: false });
+        query.select.condition = Condition::Compare(
+            term.clone(),
+            Comparison::Gt,
+            Term::Value(Sql::Integer(version)),
+        );
+        query.order.push(Order {
+            term,
+            descending: false,
+        });
     }
     query
 }
@@ -100,7 +123,10 @@ pub(super) fn since<'s>(
     let root = query.select.root;
     let presenter = Presenter::new(context);
     let rows = rows::fetch(context, &mut query, root, &shape.columns, Vec::new())?;
-    let mut values: Vec<Value> = rows.iter().map(|row| Value::Object(presenter.row(&shape, row))).collect();
+    let mut values: Vec<Value> = rows
+        .iter()
+        .map(|row| Value::Object(presenter.row(&shape, row)))
+        .collect();
     for id in deleted(context, table, version)? {
         values.push(json!({
             "@odata.context": format!("{}#{}/$deletedEntity", context.metadata(), table.set),
@@ -109,16 +135,29 @@ pub(super) fn since<'s>(
         }));
     }
     let mut body = Map::new();
-    presenter.context_of(&mut body, &format!("{}{}/$delta", table.set, shape.listed()));
-    body.insert("@odata.deltaLink".to_owned(), link(context, address, newest).into());
+    presenter.context_of(
+        &mut body,
+        &format!("{}{}/$delta", table.set, shape.listed()),
+    );
+    body.insert(
+        "@odata.deltaLink".to_owned(),
+        link(context, address, newest).into(),
+    );
     body.insert("value".to_owned(), Value::Array(values));
     let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
-    set(answer.headers_mut(), "preference-applied", "odata.track-changes");
+    set(
+        answer.headers_mut(),
+        "preference-applied",
+        "odata.track-changes",
+    );
     Ok(answer)
 }
 
 fn deleted(context: &Context<'_>, table: &Table, version: i64) -> Outcome<Vec<String>> {
-    let sql = format!("SELECT id FROM {} WHERE tbl = ?1 AND version > ?2 ORDER BY version", store::DELETED);
+    let sql = format!(
+        "SELECT id FROM {} WHERE tbl = ?1 AND version > ?2 ORDER BY version",
+        store::DELETED
+    );
     let mut statement = context.db.prepare_cached(&sql)?;
     let ids = statement.query_map(rusqlite::params![table.name, version], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)

@@ -10,9 +10,9 @@ use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Expression, QueryOptions};
 use crate::dataverse::plan::{self, Condition, Names, Order, Query, Source, Sources, Term};
 use crate::dataverse::read::cookie::Cookie;
-use crate::dataverse::read::{changes, expand, rows};
 use crate::dataverse::read::present::Presenter;
 use crate::dataverse::read::shape::Shape;
+use crate::dataverse::read::{changes, expand, rows};
 use crate::dataverse::schema::{Collection, Table};
 
 /// Rows of a page at most, and rows that are counted.
@@ -62,22 +62,42 @@ pub(crate) fn many<'s>(
         asked.query.after = cookie.values(&keys)?;
     }
     asked.query.limit = Some(page.size + 1);
-    let terms = asked.query.order.iter().map(|order| order.term.clone()).collect();
-    let mut found = rows::fetch(context, &mut asked.query, asked.source, &shape.columns, terms)?;
+    let terms = asked
+        .query
+        .order
+        .iter()
+        .map(|order| order.term.clone())
+        .collect();
+    let mut found = rows::fetch(
+        context,
+        &mut asked.query,
+        asked.source,
+        &shape.columns,
+        terms,
+    )?;
     let more = found.len() as u64 > page.size;
     found.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more && page.goes_on).map(|row| Cookie {
-        page: number + 1,
-        last: Some(keys.into_iter().zip(row.extra.iter().cloned()).collect()),
-        tracking: version,
-    });
+    let next = found
+        .last()
+        .filter(|_| more && page.goes_on)
+        .map(|row| Cookie {
+            page: number + 1,
+            last: Some(keys.into_iter().zip(row.extra.iter().cloned()).collect()),
+            tracking: version,
+        });
 
     let presenter = Presenter::new(context);
     let bodies = expand::present(&presenter, &mut sources, &shape, &found)?;
     let mut body = Map::new();
-    presenter.context_of(&mut body, &format!("{}{}", fragment(table, parent), shape.listed()));
+    presenter.context_of(
+        &mut body,
+        &format!("{}{}", fragment(table, parent), shape.listed()),
+    );
     counted(&presenter, &asked, options, &mut body)?;
-    body.insert("value".to_owned(), Value::Array(bodies.into_iter().map(Value::Object).collect()));
+    body.insert(
+        "value".to_owned(),
+        Value::Array(bodies.into_iter().map(Value::Object).collect()),
+    );
     match (&next, version) {
         (Some(cookie), _) => {
             let link = with_token(address, "$skiptoken", &cookie.text());
@@ -106,10 +126,16 @@ pub(crate) fn references<'s>(
 ) -> Outcome<Answer> {
     let mut sources = Sources::default();
     let mut asked = asked(context, &mut sources, table, Some(parent), options)?;
-    asked.query.order = vec![Order { term: asked.source.key(), descending: false }];
+    asked.query.order = vec![Order {
+        term: asked.source.key(),
+        descending: false,
+    }];
     asked.query.limit = Some(PAGE_MAX);
     let rows = rows::fetch(context, &mut asked.query, asked.source, &[], Vec::new())?;
-    let links: Vec<Value> = rows.iter().map(|row| json!({"@odata.id": context.address(table, row.id)})).collect();
+    let links: Vec<Value> = rows
+        .iter()
+        .map(|row| json!({"@odata.id": context.address(table, row.id)}))
+        .collect();
     let mut body = Map::new();
     Presenter::new(context).context_of(&mut body, "Collection($ref)");
     body.insert("value".to_owned(), Value::Array(links));
@@ -136,7 +162,11 @@ pub(crate) fn count<'s>(
 fn number_of(context: &Context<'_>, query: &Query<'_>, limit: u64) -> Outcome<i64> {
     let statement = plan::Statement::count(query, limit);
     let mut prepared = context.db.prepare_cached(&statement.sql)?;
-    Ok(prepared.query_row(rusqlite::params_from_iter(statement.parameters), |row| row.get(0))?)
+    Ok(
+        prepared.query_row(rusqlite::params_from_iter(statement.parameters), |row| {
+            row.get(0)
+        })?,
+    )
 }
 
 /// `@odata.count`, up to 5,000; and whether there are more, for those who asked.
@@ -150,18 +180,34 @@ fn counted(
     const EXCEEDED: &str = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded";
     let wanted = options.flag("$count")?;
     // Counted over everything that fits, whatever page is shown.
-    let whole = if wanted { Some(count_all(presenter.context, asked)?) } else { None };
+    let whole = if wanted {
+        Some(count_all(presenter.context, asked)?)
+    } else {
+        None
+    };
     let capped = whole.map_or(-1, |count| count.min(PAGE_MAX as i64));
     if wanted {
         body.insert("@odata.count".to_owned(), json!(capped));
     }
-    for (name, value) in [(TOTAL, json!(capped)), (EXCEEDED, json!(whole.is_some_and(|count| count > PAGE_MAX as i64)))] {
+    for (name, value) in [
+        (TOTAL, json!(capped)),
+        (
+            EXCEEDED,
+            json!(whole.is_some_and(|count| count > PAGE_MAX as i64)),
+        ),
+    ] {
         if presenter.annotations.wants(name) {
             body.insert(format!("@{name}"), value);
         }
     }
-    if presenter.annotations.wants("Microsoft.Dynamics.CRM.globalmetadataversion") {
-        body.insert("@Microsoft.Dynamics.CRM.globalmetadataversion".to_owned(), json!("1000000"));
+    if presenter
+        .annotations
+        .wants("Microsoft.Dynamics.CRM.globalmetadataversion")
+    {
+        body.insert(
+            "@Microsoft.Dynamics.CRM.globalmetadataversion".to_owned(),
+            json!("1000000"),
+        );
     }
     Ok(())
 }
@@ -181,13 +227,23 @@ pub(crate) fn asked<'s>(
     let mut query = Query::of(table, sources);
     let mut source = query.select.root;
     if let Some(parent) = parent {
-        let outer = Source { id: sources.next(), table: parent.table };
+        let outer = Source {
+            id: sources.next(),
+            table: parent.table,
+        };
         let mut select = plan::related(context, sources, outer, parent.collection)?;
         select.condition = bind_outer(select.condition, outer, parent.id);
         source = select.joins.last().map_or(select.root, |join| join.source);
         query.select = select;
     }
-    restrict(context, sources, &mut query, source, options.text("$filter"), options)?;
+    restrict(
+        context,
+        sources,
+        &mut query,
+        source,
+        options.text("$filter"),
+        options,
+    )?;
     Ok(Asked { query, source })
 }
 
@@ -204,7 +260,13 @@ pub(crate) fn restrict<'s>(
     condition = condition.and(context.visible(source)?);
     if let Some(text) = filter {
         let expression = Expression::filter(text, &options.aliases)?;
-        condition = condition.and(plan::condition(context, sources, &mut query.select, source, &expression)?);
+        condition = condition.and(plan::condition(
+            context,
+            sources,
+            &mut query.select,
+            source,
+            &expression,
+        )?);
     }
     query.select.condition = condition;
     Ok(())
@@ -213,7 +275,11 @@ pub(crate) fn restrict<'s>(
 /// The key of the outer row is known: it stands as a value where it would have been a column.
 fn bind_outer<'s>(condition: Condition<'s>, outer: Source<'s>, id: Uuid) -> Condition<'s> {
     match condition {
-        Condition::And(all) => Condition::And(all.into_iter().map(|one| bind_outer(one, outer, id)).collect()),
+        Condition::And(all) => Condition::And(
+            all.into_iter()
+                .map(|one| bind_outer(one, outer, id))
+                .collect(),
+        ),
         Condition::Compare(left, comparison, Term::Column(source, _)) if source == outer.id => {
             Condition::Compare(left, comparison, Context::id_term(id))
         }
@@ -234,11 +300,17 @@ fn order<'s>(
     for item in options.order()? {
         let path: Vec<String> = item.property.split('/').map(str::to_owned).collect();
         let (source, column) = names.column(&path)?;
-        order.push(Order { term: Term::Column(source, column), descending: item.descending });
+        order.push(Order {
+            term: Term::Column(source, column),
+            descending: item.descending,
+        });
         keys.push(column.name.clone());
     }
     asked.query.select.joins.extend(names.into_joins());
-    order.push(Order { term: asked.source.key(), descending: false });
+    order.push(Order {
+        term: asked.source.key(),
+        descending: false,
+    });
     keys.push(asked.source.table.key.clone());
     asked.query.order = order;
     Ok(keys)
@@ -261,9 +333,21 @@ fn page(context: &Context<'_>, options: &QueryOptions) -> Outcome<Page> {
     };
     let top = options.number("$top")?;
     Ok(match (preferred, top) {
-        (Some(size), _) => Page { size: size.min(PAGE_MAX), goes_on: true, preferred },
-        (None, Some(top)) if top <= PAGE_MAX => Page { size: top, goes_on: false, preferred },
-        _ => Page { size: PAGE_MAX, goes_on: true, preferred },
+        (Some(size), _) => Page {
+            size: size.min(PAGE_MAX),
+            goes_on: true,
+            preferred,
+        },
+        (None, Some(top)) if top <= PAGE_MAX => Page {
+            size: top,
+            goes_on: false,
+            preferred,
+        },
+        _ => Page {
+            size: PAGE_MAX,
+            goes_on: true,
+            preferred,
+        },
     })
 }
 
@@ -279,14 +363,21 @@ fn applied(context: &Context<'_>, answer: &mut Answer, page: &Page, tracking: bo
         applied.push(format!("odata.include-annotations=\"{text}\""));
     }
     if !applied.is_empty() {
-        set(answer.headers_mut(), "preference-applied", &applied.join(","));
+        set(
+            answer.headers_mut(),
+            "preference-applied",
+            &applied.join(","),
+        );
     }
 }
 
 pub(crate) fn fragment(table: &Table, parent: Option<Parent<'_>>) -> String {
     match parent {
         None => table.set.clone(),
-        Some(parent) => format!("{}({})/{}", parent.table.set, parent.id, parent.collection.name),
+        Some(parent) => format!(
+            "{}({})/{}",
+            parent.table.set, parent.id, parent.collection.name
+        ),
     }
 }
 
@@ -301,7 +392,11 @@ pub(crate) fn with_token(address: &str, name: &str, token: &str) -> String {
         let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
         !matches!(key.as_ref(), "$skiptoken" | "$deltatoken")
     };
-    let mut parts: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).filter(is_token).collect();
+    let mut parts: Vec<&str> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .filter(is_token)
+        .collect();
     let own = format!("{name}={encoded}");
     parts.push(&own);
     format!("{path}?{}", parts.join("&"))
@@ -311,13 +406,20 @@ fn check_options(options: &QueryOptions) -> Outcome<()> {
     for name in options.names() {
         match name {
             "$skip" => return Err(Fault::syntax("Skip Clause is not supported in CRM")),
-            "$apply" | "$compute" | "savedQuery" | "userQuery" | "sql" => return Err(Fault::not_yet(name)),
-            "$search" | "$levels" | "$format" | "$index" | "$schemaversion" => {
-                return Err(Fault::syntax(format!("The query parameter {name} is not supported")));
+            "$apply" | "$compute" | "savedQuery" | "userQuery" | "sql" => {
+                return Err(Fault::not_yet(name));
             }
-            "$select" | "$filter" | "$orderby" | "$top" | "$count" | "$expand" | "$skiptoken" | "$deltatoken" => {}
+            "$search" | "$levels" | "$format" | "$index" | "$schemaversion" => {
+                return Err(Fault::syntax(format!(
+                    "The query parameter {name} is not supported"
+                )));
+            }
+            "$select" | "$filter" | "$orderby" | "$top" | "$count" | "$expand" | "$skiptoken"
+            | "$deltatoken" => {}
             other if other.starts_with('$') => {
-                return Err(Fault::syntax(format!("The query parameter {other} is not supported")));
+                return Err(Fault::syntax(format!(
+                    "The query parameter {other} is not supported"
+                )));
             }
             // Anything else is the client's own, such as `tag`.
             _ => {}
@@ -332,8 +434,18 @@ mod tests {
 
     #[test]
     fn a_new_token_takes_the_place_of_the_old_one() {
-        let link = with_token("https://h/contacts?%24skiptoken=a&$select=x&tag=1", "$skiptoken", "<b c>");
-        assert_eq!(link, "https://h/contacts?$select=x&tag=1&$skiptoken=%3Cb%20c%3E");
-        assert_eq!(with_token("https://h/contacts", "$skiptoken", "1"), "https://h/contacts?$skiptoken=1");
+        let link = with_token(
+            "https://h/contacts?%24skiptoken=a&$select=x&tag=1",
+            "$skiptoken",
+            "<b c>",
+        );
+        assert_eq!(
+            link,
+            "https://h/contacts?$select=x&tag=1&$skiptoken=%3Cb%20c%3E"
+        );
+        assert_eq!(
+            with_token("https://h/contacts", "$skiptoken", "1"),
+            "https://h/contacts?$skiptoken=1"
+        );
     }
 }

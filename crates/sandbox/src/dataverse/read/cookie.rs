@@ -11,7 +11,12 @@ use rusqlite::types::Value;
 use crate::dataverse::error::{Fault, Outcome};
 
 /// What is encoded inside of a cookie: what would end an attribute or a query.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'*');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'*');
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cookie {
@@ -32,7 +37,10 @@ impl Cookie {
             Some(version) => format!("istracking=\"True\" version=\"{version}\""),
             None => "istracking=\"False\"".to_owned(),
         };
-        format!("<cookie pagenumber=\"{}\" pagingcookie=\"{inner}\" {tracking} />", self.page)
+        format!(
+            "<cookie pagenumber=\"{}\" pagingcookie=\"{inner}\" {tracking} />",
+            self.page
+        )
     }
 
     /// The inner cookie: what FetchXML calls `paging-cookie`.
@@ -54,10 +62,16 @@ impl Cookie {
         let document = roxmltree::Document::parse(text).map_err(|_| malformed())?;
         let root = document.root_element();
         let number = |name: &str| root.attribute(name).and_then(|text| text.parse().ok());
-        let page = number("pagenumber").filter(|page| *page > 0).ok_or_else(malformed)?;
+        let page = number("pagenumber")
+            .filter(|page| *page > 0)
+            .ok_or_else(malformed)?;
         let inner = root.attribute("pagingcookie").unwrap_or_default();
         let tracking = root.attribute("version").and_then(|text| text.parse().ok());
-        Ok(Self { page, last: Self::parse_inner(&decode(inner))?, tracking })
+        Ok(Self {
+            page,
+            last: Self::parse_inner(&decode(inner))?,
+            tracking,
+        })
     }
 
     /// Reads the values of an inner cookie, encoded or not.
@@ -67,7 +81,10 @@ impl Cookie {
             return Ok(None);
         }
         let document = roxmltree::Document::parse(&text).map_err(|_| malformed())?;
-        let values = document.root_element().children().filter(roxmltree::Node::is_element);
+        let values = document
+            .root_element()
+            .children()
+            .filter(roxmltree::Node::is_element);
         let read = values.map(|node| Some((node.tag_name().name().to_owned(), last_value(&node)?)));
         let read: Option<Vec<_>> = read.collect();
         let read = read.ok_or_else(malformed)?;
@@ -79,7 +96,11 @@ impl Cookie {
         let Some(last) = self.last else {
             return Ok(None);
         };
-        let same = last.len() == names.len() && last.iter().zip(names).all(|((known, _), name)| known == name);
+        let same = last.len() == names.len()
+            && last
+                .iter()
+                .zip(names)
+                .all(|((known, _), name)| known == name);
         if !same {
             return Err(malformed());
         }
@@ -119,8 +140,13 @@ fn last_value(node: &roxmltree::Node<'_, '_>) -> Option<Value> {
         return real.parse().ok().map(Value::Real);
     }
     let text = node.attribute("last")?;
-    let id = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).and_then(|id| id.parse::<uuid::Uuid>().ok());
-    Some(Value::Text(id.map_or_else(|| text.to_owned(), |id| id.to_string())))
+    let id = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .and_then(|id| id.parse::<uuid::Uuid>().ok());
+    Some(Value::Text(
+        id.map_or_else(|| text.to_owned(), |id| id.to_string()),
+    ))
 }
 
 /// A text inside of an attribute of XML.
@@ -168,24 +194,40 @@ mod tests {
         let cookie = Cookie {
             page: 3,
             last: Some(vec![
-                ("fullname".into(), Value::Text("O'Neill & <Söhne> \"100%\"".into())),
+                (
+                    "fullname".into(),
+                    Value::Text("O'Neill & <Söhne> \"100%\"".into()),
+                ),
                 ("revenue".into(), Value::Real(0.1)),
                 ("statecode".into(), Value::Integer(0)),
                 ("parent".into(), Value::Null),
-                ("contactid".into(), Value::Text("3adbf27c-8efb-e511-80d2-00155db07c77".into())),
+                (
+                    "contactid".into(),
+                    Value::Text("3adbf27c-8efb-e511-80d2-00155db07c77".into()),
+                ),
             ]),
             tracking: Some(17),
         };
         assert_eq!(Cookie::parse(&cookie.text()).expect("a cookie"), cookie);
         let inner = cookie.inner(&[]);
         for text in [inner.clone(), encode_twice(&inner)] {
-            assert_eq!(Cookie::parse_inner(&text).expect("values"), cookie.last, "{text}");
+            assert_eq!(
+                Cookie::parse_inner(&text).expect("values"),
+                cookie.last,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_cookie_is_refused() {
-        for text in ["", "1", "<cookie", "<cookie pagenumber=\"0\"/>", "<cookie pagenumber=\"2\" pagingcookie=\"%3Ca\"/>"] {
+        for text in [
+            "",
+            "1",
+            "<cookie",
+            "<cookie pagenumber=\"0\"/>",
+            "<cookie pagenumber=\"2\" pagingcookie=\"%3Ca\"/>",
+        ] {
             assert!(Cookie::parse(text).is_err(), "{text}");
         }
     }

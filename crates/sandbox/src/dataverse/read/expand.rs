@@ -8,7 +8,9 @@ use uuid::Uuid;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::QueryOptions;
-use crate::dataverse::plan::{self, Condition, Join, JoinKind, Names, Order, Query, Source, Sources, Term};
+use crate::dataverse::plan::{
+    self, Condition, Join, JoinKind, Names, Order, Query, Source, Sources, Term,
+};
 use crate::dataverse::read::collection::{PAGE_MAX, restrict};
 use crate::dataverse::read::present::Presenter;
 use crate::dataverse::read::rows::{self, Row};
@@ -37,14 +39,19 @@ pub(crate) fn present<'s>(
                 let found = follow(presenter, sources, expand, single, &targets)?;
                 for (body, target) in bodies.iter_mut().zip(targets) {
                     let value = target.and_then(|target| found.get(&target).cloned());
-                    body.insert(expand.name.clone(), value.map_or(Value::Null, Value::Object));
+                    body.insert(
+                        expand.name.clone(),
+                        value.map_or(Value::Null, Value::Object),
+                    );
                 }
             }
             ExpandKind::Reference(single) => {
                 let targets = targets_of(context, shape.table, rows, single)?;
                 for (body, target) in bodies.iter_mut().zip(targets) {
-                    let address = target.map(|(table, id)| context.address(context.schema.table(table), id));
-                    let value = address.map_or(Value::Null, |address| json!({"@odata.id": address}));
+                    let address =
+                        target.map(|(table, id)| context.address(context.schema.table(table), id));
+                    let value =
+                        address.map_or(Value::Null, |address| json!({"@odata.id": address}));
                     body.insert(expand.name.clone(), value);
                 }
             }
@@ -52,7 +59,10 @@ pub(crate) fn present<'s>(
                 let mut found = gather(presenter, sources, shape.table, expand, collection, rows)?;
                 for (body, row) in bodies.iter_mut().zip(rows) {
                     let own = found.remove(&row.id).unwrap_or_default();
-                    body.insert(expand.name.clone(), own.into_iter().map(Value::Object).collect());
+                    body.insert(
+                        expand.name.clone(),
+                        own.into_iter().map(Value::Object).collect(),
+                    );
                     let link = link_to_all(context, shape.table, row.id, expand);
                     body.insert(format!("{}@odata.nextLink", expand.name), link.into());
                 }
@@ -102,7 +112,12 @@ fn follow<'s>(
 ) -> Outcome<HashMap<(TableIndex, Uuid), Body>> {
     let mut all = HashMap::new();
     for index in std::iter::once(single.target).chain(single.also.iter().copied()) {
-        let mut wanted: Vec<Uuid> = targets.iter().flatten().filter(|(table, _)| *table == index).map(|(_, id)| *id).collect();
+        let mut wanted: Vec<Uuid> = targets
+            .iter()
+            .flatten()
+            .filter(|(table, _)| *table == index)
+            .map(|(_, id)| *id)
+            .collect();
         wanted.sort_unstable();
         wanted.dedup();
         if wanted.is_empty() {
@@ -119,8 +134,21 @@ fn follow<'s>(
             let mut query = Query::of(shape.table, sources);
             let root = query.select.root;
             query.select.condition = among(root.key(), chunk.iter().copied());
-            restrict(presenter.context, sources, &mut query, root, expand.options.text("$filter"), &expand.options)?;
-            let rows = rows::fetch(presenter.context, &mut query, root, &shape.columns, Vec::new())?;
+            restrict(
+                presenter.context,
+                sources,
+                &mut query,
+                root,
+                expand.options.text("$filter"),
+                &expand.options,
+            )?;
+            let rows = rows::fetch(
+                presenter.context,
+                &mut query,
+                root,
+                &shape.columns,
+                Vec::new(),
+            )?;
             let bodies = present(presenter, sources, shape, &rows)?;
             all.extend(rows.iter().map(|row| (index, row.id)).zip(bodies));
         }
@@ -132,7 +160,8 @@ fn follow<'s>(
 fn in_table<'s>(shape: &Shape<'s>, table: &'s Table) -> Shape<'s> {
     let mut other = Shape::whole(table);
     if shape.selected.is_some() {
-        let wanted = |name: &str| shape.columns.iter().any(|known| known.name == name) || name == table.key;
+        let wanted =
+            |name: &str| shape.columns.iter().any(|known| known.name == name) || name == table.key;
         other.columns.retain(|column| wanted(&column.name));
     }
     other
@@ -148,14 +177,32 @@ fn gather<'s>(
     parents: &[Row],
 ) -> Outcome<HashMap<Uuid, Vec<Body>>> {
     let context = presenter.context;
-    let limit = expand.options.number("$top")?.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let limit = expand
+        .options
+        .number("$top")?
+        .unwrap_or(PAGE_MAX)
+        .min(PAGE_MAX);
     let mut all: HashMap<Uuid, Vec<Body>> = HashMap::new();
     for chunk in parents.chunks(KEYS) {
         let keys = || chunk.iter().map(|row| row.id);
         let (mut query, source, group) = children(context, sources, table, collection, keys)?;
-        restrict(context, sources, &mut query, source, expand.options.text("$filter"), &expand.options)?;
+        restrict(
+            context,
+            sources,
+            &mut query,
+            source,
+            expand.options.text("$filter"),
+            &expand.options,
+        )?;
         order(context, sources, &mut query, source, &expand.options)?;
-        let found = rows::fetch_ranked(context, &mut query, source, &expand.shape.columns, group, limit)?;
+        let found = rows::fetch_ranked(
+            context,
+            &mut query,
+            source,
+            &expand.shape.columns,
+            group,
+            limit,
+        )?;
         let (owners, rows): (Vec<String>, Vec<Row>) = found.into_iter().unzip();
         let bodies = present(presenter, sources, &expand.shape, &rows)?;
         for (owner, body) in owners.into_iter().zip(bodies) {
@@ -188,7 +235,10 @@ fn children<'s, I: Iterator<Item = Uuid>>(
             let group = Term::Column(root.id, column);
             let mut condition = among(group.clone(), keys());
             if column.has_several_targets() {
-                condition = condition.and(Condition::same(Term::Target(root.id, column), Term::text(&table.name)));
+                condition = condition.and(Condition::same(
+                    Term::Target(root.id, column),
+                    Term::text(&table.name),
+                ));
             }
             query.select.condition = condition;
             Ok((query, root, group))
@@ -201,10 +251,17 @@ fn children<'s, I: Iterator<Item = Uuid>>(
             };
             let mut query = Query::of(schema.table(relationship.intersect), sources);
             let root = query.select.root;
-            let source = Source { id: sources.next(), table: target };
+            let source = Source {
+                id: sources.next(),
+                table: target,
+            };
             let group = root.term(own).ok_or_else(missing)?;
             let on = Condition::same(source.key(), root.term(other).ok_or_else(missing)?);
-            query.select.joins.push(Join { source, kind: JoinKind::Inner, on });
+            query.select.joins.push(Join {
+                source,
+                kind: JoinKind::Inner,
+                on,
+            });
             query.select.condition = among(group.clone(), keys());
             Ok((query, source, group))
         }
@@ -222,10 +279,16 @@ fn order<'s>(
     for item in options.order()? {
         let path: Vec<String> = item.property.split('/').map(str::to_owned).collect();
         let (id, column) = names.column(&path)?;
-        query.order.push(Order { term: Term::Column(id, column), descending: item.descending });
+        query.order.push(Order {
+            term: Term::Column(id, column),
+            descending: item.descending,
+        });
     }
     query.select.joins.extend(names.into_joins());
-    query.order.push(Order { term: source.key(), descending: false });
+    query.order.push(Order {
+        term: source.key(),
+        descending: false,
+    });
     Ok(())
 }
 
@@ -244,6 +307,10 @@ fn link_to_all(context: &Context<'_>, table: &Table, id: Uuid, expand: &Expand<'
             format!("{name}={}", value.replace('+', "%20").replace("%2C", ","))
         })
         .collect();
-    let query = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+    let query = if options.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", options.join("&"))
+    };
     format!("{}/{}{query}", context.address(table, id), expand.name)
 }

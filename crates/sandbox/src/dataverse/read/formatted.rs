@@ -31,7 +31,12 @@ impl Titles {
 }
 
 /// A cell as text for people; none where the value itself is that text.
-pub(crate) fn formatted(context: &Context<'_>, titles: &Titles, column: &Column, cell: &Cell) -> Option<String> {
+pub(crate) fn formatted(
+    context: &Context<'_>,
+    titles: &Titles,
+    column: &Column,
+    cell: &Cell,
+) -> Option<String> {
     match (&column.kind, cell) {
         (_, Cell::Row(table, id)) => titles.of(context, table, *id),
         (_, Cell::Value(value)) => plain(context, column, value),
@@ -40,34 +45,58 @@ pub(crate) fn formatted(context: &Context<'_>, titles: &Titles, column: &Column,
 
 fn plain(context: &Context<'_>, column: &Column, value: &Value) -> Option<String> {
     match (&column.kind, value) {
-        (Kind::Choice { options, .. }, Value::Integer(whole)) => {
-            options.iter().find(|option| option.value == *whole).map(|option| option.label.clone())
-        }
+        (Kind::Choice { options, .. }, Value::Integer(whole)) => options
+            .iter()
+            .find(|option| option.value == *whole)
+            .map(|option| option.label.clone()),
         (Kind::Choices { options, .. }, Value::Text(text)) => {
             let label = |value: &str| {
                 let value: i64 = value.trim().parse().ok()?;
-                options.iter().find(|option| option.value == value).map(|option| option.label.clone())
+                options
+                    .iter()
+                    .find(|option| option.value == value)
+                    .map(|option| option.label.clone())
             };
-            Some(text.split(',').filter_map(label).collect::<Vec<_>>().join("; "))
+            Some(
+                text.split(',')
+                    .filter_map(label)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            )
         }
-        (Kind::State { options }, Value::Integer(whole)) => {
-            options.iter().find(|option| option.value == *whole).map(|option| option.label.clone())
+        (Kind::State { options }, Value::Integer(whole)) => options
+            .iter()
+            .find(|option| option.value == *whole)
+            .map(|option| option.label.clone()),
+        (Kind::Status { options }, Value::Integer(whole)) => options
+            .iter()
+            .find(|option| option.value == *whole)
+            .map(|option| option.label.clone()),
+        (Kind::Boolean { no, yes, .. }, Value::Integer(whole)) => {
+            Some(if *whole == 0 { no.clone() } else { yes.clone() })
         }
-        (Kind::Status { options }, Value::Integer(whole)) => {
-            options.iter().find(|option| option.value == *whole).map(|option| option.label.clone())
+        (Kind::DateTime, value) => {
+            moment(value).map(|at| at.format("%-m/%-d/%Y %-I:%M %p").to_string())
         }
-        (Kind::Boolean { no, yes, .. }, Value::Integer(whole)) => Some(if *whole == 0 { no.clone() } else { yes.clone() }),
-        (Kind::DateTime, value) => moment(value).map(|at| at.format("%-m/%-d/%Y %-I:%M %p").to_string()),
         (Kind::Date, value) => moment(value).map(|at| at.format("%-m/%-d/%Y").to_string()),
-        (Kind::Whole { .. } | Kind::Big | Kind::Version, Value::Integer(whole)) => Some(grouped(&whole.to_string())),
+        (Kind::Whole { .. } | Kind::Big | Kind::Version, Value::Integer(whole)) => {
+            Some(grouped(&whole.to_string()))
+        }
         (Kind::Decimal { precision, .. } | Kind::Double { precision, .. }, value) => {
             real(value).map(|real| grouped(&format!("{real:.*}", usize::from(*precision))))
         }
         (Kind::Money { precision, .. }, value) => real(value).map(|real| {
             let text = grouped(&format!("{:.*}", usize::from(*precision), real.abs()));
-            if real < 0.0 { format!("-${text}") } else { format!("${text}") }
+            if real < 0.0 {
+                format!("-${text}")
+            } else {
+                format!("${text}")
+            }
         }),
-        (Kind::EntityName, Value::Text(name)) => context.schema.by_name(name).map(|table| table.label.clone()),
+        (Kind::EntityName, Value::Text(name)) => context
+            .schema
+            .by_name(name)
+            .map(|table| table.label.clone()),
         _ => None,
     }
 }

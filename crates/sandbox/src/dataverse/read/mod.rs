@@ -10,11 +10,11 @@ mod rows;
 mod shape;
 mod single;
 
+pub(crate) use collection::references;
 pub(crate) use collection::{Parent, count, many};
 pub(crate) use cookie::Cookie;
 pub(crate) use formatted::{Titles, formatted};
 pub(crate) use present::{Annotations, Presenter, json_value};
 pub(crate) use rows::{Row, fetch};
 pub(crate) use shape::{Expand, ExpandKind, Shape};
-pub(crate) use collection::references;
 pub(crate) use single::{Raw, followed, must_exist, one, property, reference, representation};

@@ -21,8 +21,15 @@ pub(crate) struct Annotations(Vec<String>);
 
 impl Annotations {
     pub(crate) fn of(context: &Context<'_>) -> Self {
-        let text = context.prefers("odata.include-annotations").unwrap_or_default();
-        Self(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+        let text = context
+            .prefers("odata.include-annotations")
+            .unwrap_or_default();
+        Self(
+            text.split(',')
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect(),
+        )
     }
 
     /// The last term that fits decides (OData 4.0 part 1, 8.2.8.4: the more specific one wins).
@@ -64,7 +71,11 @@ enum MetadataLevel {
 
 impl<'c, 's> Presenter<'c, 's> {
     pub(crate) fn new(context: &'c Context<'s>) -> Self {
-        let accept = context.header("accept").unwrap_or_default().to_ascii_lowercase().replace(' ', "");
+        let accept = context
+            .header("accept")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .replace(' ', "");
         let metadata = if accept.contains("odata.metadata=none") {
             MetadataLevel::None
         } else if accept.contains("odata.metadata=full") {
@@ -72,7 +83,12 @@ impl<'c, 's> Presenter<'c, 's> {
         } else {
             MetadataLevel::Minimal
         };
-        Self { context, annotations: Annotations::of(context), titles: Titles::default(), metadata }
+        Self {
+            context,
+            annotations: Annotations::of(context),
+            titles: Titles::default(),
+            metadata,
+        }
     }
 
     /// `@odata.context`, unless the client wants none.
@@ -97,8 +113,14 @@ impl<'c, 's> Presenter<'c, 's> {
         let table = shape.table;
         if self.metadata == MetadataLevel::Full {
             let address = format!("{}({})", table.set, row.id);
-            body.insert("@odata.type".to_owned(), format!("#Microsoft.Dynamics.CRM.{}", table.name).into());
-            body.insert("@odata.id".to_owned(), self.context.address(table, row.id).into());
+            body.insert(
+                "@odata.type".to_owned(),
+                format!("#Microsoft.Dynamics.CRM.{}", table.name).into(),
+            );
+            body.insert(
+                "@odata.id".to_owned(),
+                self.context.address(table, row.id).into(),
+            );
             body.insert("@odata.editLink".to_owned(), address.into());
         }
         if self.metadata != MetadataLevel::None && row.version != 0 {
@@ -110,7 +132,13 @@ impl<'c, 's> Presenter<'c, 's> {
         body
     }
 
-    fn cell(&self, table: &Table, column: &Column, cell: Option<&Cell>, body: &mut Map<String, Value>) {
+    fn cell(
+        &self,
+        table: &Table,
+        column: &Column,
+        cell: Option<&Cell>,
+        body: &mut Map<String, Value>,
+    ) {
         let property = column.property();
         if let Some(cell) = cell {
             self.annotate(table, column, &property, cell, body);
@@ -138,7 +166,10 @@ impl<'c, 's> Presenter<'c, 's> {
             && let Some(index) = self.context.schema.index_of(target)
             && let Some(single) = table.navigation_of(&column.name, index)
         {
-            body.insert(format!("{property}@{NAVIGATION}"), single.name.clone().into());
+            body.insert(
+                format!("{property}@{NAVIGATION}"),
+                single.name.clone().into(),
+            );
         }
         if self.annotations.wants(LOGICAL_NAME) {
             body.insert(format!("{property}@{LOGICAL_NAME}"), target.clone().into());
@@ -164,7 +195,8 @@ pub(crate) fn json_value(column: &Column, cell: &Cell) -> Value {
 }
 
 fn stamp(seconds: i64, form: &str) -> Value {
-    DateTime::from_timestamp(seconds, 0).map_or(Value::Null, |at| at.format(form).to_string().into())
+    DateTime::from_timestamp(seconds, 0)
+        .map_or(Value::Null, |at| at.format(form).to_string().into())
 }
 
 #[cfg(test)]

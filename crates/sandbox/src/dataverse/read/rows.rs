@@ -1,7 +1,7 @@
 //! Rows of a query, with their cells.
 
-use rusqlite::types::Value;
 use rusqlite::params_from_iter;
+use rusqlite::types::Value;
 use uuid::Uuid;
 
 use crate::dataverse::context::Context;
@@ -31,7 +31,9 @@ const FRONT: usize = 2;
 
 /// The terms that show columns of a source; [`read`] understands their values.
 fn terms<'s>(source: Source<'s>, columns: &[&'s Column]) -> Vec<Term<'s>> {
-    let version = source.term("versionnumber").unwrap_or(Term::Value(Value::Integer(0)));
+    let version = source
+        .term("versionnumber")
+        .unwrap_or(Term::Value(Value::Integer(0)));
     let mut terms = vec![source.key(), version];
     for column in columns {
         terms.push(Term::Column(source.id, column));
@@ -77,7 +79,12 @@ pub(crate) fn fetch_ranked<'s>(
     Ok(grouped.collect())
 }
 
-fn run(context: &Context<'_>, statement: Statement, columns: &[&Column], lead: usize) -> Outcome<Vec<Row>> {
+fn run(
+    context: &Context<'_>,
+    statement: Statement,
+    columns: &[&Column],
+    lead: usize,
+) -> Outcome<Vec<Row>> {
     let mut prepared = context.db.prepare_cached(&statement.sql)?;
     let width = prepared.column_count();
     let mut found = prepared.query(params_from_iter(statement.parameters))?;

@@ -40,14 +40,23 @@ pub(crate) enum ExpandKind<'s> {
 }
 
 impl<'s> Shape<'s> {
-    pub(crate) fn of(context: &Context<'s>, table: &'s Table, options: &QueryOptions) -> Outcome<Self> {
+    pub(crate) fn of(
+        context: &Context<'s>,
+        table: &'s Table,
+        options: &QueryOptions,
+    ) -> Outcome<Self> {
         let mut budget = EXPANDS_MAX;
         Self::nested(context, table, options, 0, &mut budget)
     }
 
     /// Everything that a row has, and nothing behind it.
     pub(crate) fn whole(table: &'s Table) -> Self {
-        Self { table, columns: readable(table).collect(), selected: None, expands: Vec::new() }
+        Self {
+            table,
+            columns: readable(table).collect(),
+            selected: None,
+            expands: Vec::new(),
+        }
     }
 
     fn nested(
@@ -60,7 +69,9 @@ impl<'s> Shape<'s> {
         let mut expands = Vec::new();
         for item in options.expand()? {
             *budget = budget.checked_sub(1).ok_or_else(|| {
-                Fault::syntax(format!("The query has more than {EXPANDS_MAX} $expand options, which is the maximum."))
+                Fault::syntax(format!(
+                    "The query has more than {EXPANDS_MAX} $expand options, which is the maximum."
+                ))
             })?;
             expands.push(Expand::of(context, table, item, options, level, budget)?);
         }
@@ -70,7 +81,12 @@ impl<'s> Shape<'s> {
             Some(names) => chosen(table, names)?,
         };
         let selected = selected.map(|names| names.into_iter().map(str::to_owned).collect());
-        let mut shape = Self { table, columns, selected, expands };
+        let mut shape = Self {
+            table,
+            columns,
+            selected,
+            expands,
+        };
         shape.complete();
         Ok(shape)
     }
@@ -79,7 +95,11 @@ impl<'s> Shape<'s> {
     /// reference was asked for.
     fn complete(&mut self) {
         let mut wanted = Vec::new();
-        if self.columns.iter().any(|column| matches!(column.kind, Kind::Money { .. })) {
+        if self
+            .columns
+            .iter()
+            .any(|column| matches!(column.kind, Kind::Money { .. }))
+        {
             wanted.extend(self.table.column("transactioncurrencyid"));
         }
         for expand in &self.expands {
@@ -112,27 +132,38 @@ impl<'s> Shape<'s> {
                 continue;
             }
             let inner = expand.shape.listed();
-            names.push(format!("{}{}", expand.name, if inner.is_empty() { "()" } else { &inner }));
+            names.push(format!(
+                "{}{}",
+                expand.name,
+                if inner.is_empty() { "()" } else { &inner }
+            ));
         }
-        if names.is_empty() { String::new() } else { format!("({})", names.join(",")) }
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("({})", names.join(","))
+        }
     }
 }
 
 fn readable(table: &Table) -> impl Iterator<Item = &Column> {
-    table
-        .columns
-        .iter()
-        .filter(|column| column.access.read && !matches!(column.kind, Kind::Parties { .. } | Kind::Image))
+    table.columns.iter().filter(|column| {
+        column.access.read && !matches!(column.kind, Kind::Parties { .. } | Kind::Image)
+    })
 }
 
 fn chosen<'s>(table: &'s Table, names: &[&str]) -> Outcome<Vec<&'s Column>> {
     let mut columns: Vec<&Column> = Vec::new();
     for name in names {
         // The name of a navigation property chooses nothing that is shown.
-        if table.readable(name).is_none() && (table.single(name).is_some() || table.collection(name).is_some()) {
+        if table.readable(name).is_none()
+            && (table.single(name).is_some() || table.collection(name).is_some())
+        {
             continue;
         }
-        let column = table.readable(name).ok_or_else(|| Fault::no_property(name, &table.name))?;
+        let column = table
+            .readable(name)
+            .ok_or_else(|| Fault::no_property(name, &table.name))?;
         if !columns.iter().any(|known| known.name == column.name) {
             columns.push(column);
         }
@@ -150,14 +181,21 @@ impl<'s> Expand<'s> {
         budget: &mut usize,
     ) -> Outcome<Self> {
         if level >= LEVELS_MAX {
-            return Err(Fault::syntax("The recursion limit has been exceeded while parsing the query."));
+            return Err(Fault::syntax(
+                "The recursion limit has been exceeded while parsing the query.",
+            ));
         }
         let options = QueryOptions::nested(&item, &outer.aliases)?;
-        let (kind, target) = match (table.single(&item.property), table.collection(&item.property)) {
+        let (kind, target) = match (
+            table.single(&item.property),
+            table.collection(&item.property),
+        ) {
             (Some(single), _) if item.reference => (ExpandKind::Reference(single), single.target),
             (Some(single), _) => (ExpandKind::Single(single), single.target),
             (None, Some(_)) if item.reference => {
-                return Err(Fault::syntax("Expand with $ref is only supported on lookup type navigation property."));
+                return Err(Fault::syntax(
+                    "Expand with $ref is only supported on lookup type navigation property.",
+                ));
             }
             (None, Some(collection)) => (ExpandKind::Collection(collection), collection.target),
             (None, None) => return Err(Fault::no_property(&item.property, &table.name)),
@@ -169,7 +207,13 @@ impl<'s> Expand<'s> {
         if let ExpandKind::Collection(collection) = kind {
             shape.need_link_back(context, collection);
         }
-        Ok(Self { name: item.property, kind, shape, options, written: item.options })
+        Ok(Self {
+            name: item.property,
+            kind,
+            shape,
+            options,
+            written: item.options,
+        })
     }
 }
 
@@ -181,9 +225,13 @@ impl<'s> Shape<'s> {
             && let Some(relationship) = context.schema.relationships.get(relationship)
             && let Some(column) = self.table.column(&relationship.column)
         {
-            let key = self.columns.iter().position(|known| known.name == self.table.key);
+            let key = self
+                .columns
+                .iter()
+                .position(|known| known.name == self.table.key);
             if !self.columns.iter().any(|known| known.name == column.name) {
-                self.columns.insert(key.unwrap_or(self.columns.len()), column);
+                self.columns
+                    .insert(key.unwrap_or(self.columns.len()), column);
             }
         }
     }
@@ -191,9 +239,14 @@ impl<'s> Shape<'s> {
 
 fn check_options(options: &QueryOptions, kind: ExpandKind<'_>, level: usize) -> Outcome<()> {
     for name in options.names() {
-        let known = matches!(name, "$select" | "$filter" | "$orderby" | "$top" | "$expand" | "$count" | "$levels");
+        let known = matches!(
+            name,
+            "$select" | "$filter" | "$orderby" | "$top" | "$expand" | "$count" | "$levels"
+        );
         if !known {
-            return Err(Fault::syntax(format!("The query option '{name}' is not supported inside of $expand.")));
+            return Err(Fault::syntax(format!(
+                "The query option '{name}' is not supported inside of $expand."
+            )));
         }
         let narrow = level > 0 || !matches!(kind, ExpandKind::Collection(_));
         if narrow && !matches!(name, "$select" | "$filter" | "$expand") {
@@ -202,7 +255,9 @@ fn check_options(options: &QueryOptions, kind: ExpandKind<'_>, level: usize) -> 
             ));
         }
         if matches!(name, "$count" | "$levels") {
-            return Err(Fault::syntax(format!("The query option '{name}' is not supported inside of $expand.")));
+            return Err(Fault::syntax(format!(
+                "The query option '{name}' is not supported inside of $expand."
+            )));
         }
     }
     Ok(())

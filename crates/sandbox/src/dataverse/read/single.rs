@@ -9,15 +9,20 @@ use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::QueryOptions;
 use crate::dataverse::plan::{Condition, Query, Sources};
+use crate::dataverse::read::expand;
 use crate::dataverse::read::present::{Presenter, json_value};
 use crate::dataverse::read::rows::{self, Row};
 use crate::dataverse::read::shape::Shape;
-use crate::dataverse::read::expand;
 use crate::dataverse::records::{self, Cell};
 use crate::dataverse::schema::{Single, Table};
 
 /// `GET /contacts(…)`.
-pub(crate) fn one<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, options: &QueryOptions) -> Outcome<Answer> {
+pub(crate) fn one<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    options: &QueryOptions,
+) -> Outcome<Answer> {
     let fragment = format!("{}{{}}/$entity", table.set);
     shown(context, table, id, options, &fragment, StatusCode::OK)
 }
@@ -32,7 +37,11 @@ pub(crate) fn representation<'s>(
 ) -> Outcome<Answer> {
     let fragment = format!("{}{{}}/$entity", table.set);
     let mut answer = shown(context, table, id, options, &fragment, status)?;
-    set(answer.headers_mut(), "preference-applied", "return=representation");
+    set(
+        answer.headers_mut(),
+        "preference-applied",
+        "return=representation",
+    );
     Ok(answer)
 }
 
@@ -75,13 +84,19 @@ fn unchanged(context: &Context<'_>, shape: &Shape<'_>, row: &Row) -> bool {
     same && shape.expands.is_empty() && context.prefers("odata.include-annotations").is_none()
 }
 
-fn row<'s>(context: &Context<'s>, sources: &mut Sources, shape: &Shape<'s>, id: Uuid) -> Outcome<Row> {
+fn row<'s>(
+    context: &Context<'s>,
+    sources: &mut Sources,
+    shape: &Shape<'s>,
+    id: Uuid,
+) -> Outcome<Row> {
     let mut query = Query::of(shape.table, sources);
     let root = query.select.root;
     context.demand_row(crate::dataverse::security::Access::Read, shape.table, id)?;
     query.select.condition = Condition::same(root.key(), Context::id_term(id));
     let mut rows = rows::fetch(context, &mut query, root, &shape.columns, Vec::new())?;
-    rows.pop().ok_or_else(|| Fault::no_row(&shape.table.name, id))
+    rows.pop()
+        .ok_or_else(|| Fault::no_row(&shape.table.name, id))
 }
 
 /// `GET /contacts(…)/fullname` and `…/fullname/$value`.
@@ -92,7 +107,9 @@ pub(crate) fn property<'s>(
     name: &str,
     raw: Raw,
 ) -> Outcome<Answer> {
-    let column = table.readable(name).ok_or_else(|| Fault::no_segment(name))?;
+    let column = table
+        .readable(name)
+        .ok_or_else(|| Fault::no_segment(name))?;
     let mut shape = Shape::whole(table);
     shape.columns = vec![column];
     let mut row = row(context, &mut Sources::default(), &shape, id)?;

@@ -95,6 +95,7 @@ fn intersect(link: &RawLink) -> RawTable {
         &link.intersect,
         RawKind::Key,
     )];
+    columns.extend(link.columns.iter().cloned());
     for name in [&link.first_column, &link.second_column] {
         columns.push(RawColumn {
             access: "r".to_owned(),

@@ -384,6 +384,7 @@ fn link(raw: &RawSchema, seed: &LinkSeed, code: i32) -> Result<RawLink, String> 
         first_navigation: itself.then(|| format!("Referencing{}", seed.name)),
         second_navigation: itself.then(|| format!("Referenced{}", seed.name)),
         intersect: name,
+        columns: Vec::new(),
         custom: true,
     })
 }

@@ -215,6 +215,9 @@ pub(super) struct RawLink {
     pub(super) first_navigation: Option<String>,
     #[serde(default)]
     pub(super) second_navigation: Option<String>,
+    /// What the pairs hold besides.
+    #[serde(default)]
+    pub(super) columns: Vec<RawColumn>,
     #[serde(skip)]
     pub(super) custom: bool,
 }

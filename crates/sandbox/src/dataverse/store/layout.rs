@@ -35,9 +35,12 @@ pub(crate) fn type_column(column: &str) -> String {
 
 pub(super) fn build(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let built = connection
-        .execute_batch(OWN)
-        .and_then(|()| schema.tables.iter().try_for_each(|table| build_table(connection, table)));
+    let built = connection.execute_batch(OWN).and_then(|()| {
+        schema
+            .tables
+            .iter()
+            .try_for_each(|table| build_table(connection, table))
+    });
     connection.execute_batch(if built.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     built
 }
@@ -47,7 +50,10 @@ fn build_table(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     let known = columns_of(connection, &table.name)?;
     if known.is_empty() {
         let columns: Vec<String> = table.columns.iter().flat_map(definitions).collect();
-        connection.execute_batch(&format!("CREATE TABLE {name} ({}) STRICT", columns.join(", ")))?;
+        connection.execute_batch(&format!(
+            "CREATE TABLE {name} ({}) STRICT",
+            columns.join(", ")
+        ))?;
     } else {
         for column in &table.columns {
             let missing = definitions(column).into_iter().filter(|definition| {
@@ -72,7 +78,9 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<
 fn definitions(column: &Column) -> Vec<String> {
     let name = quoted(&column.name);
     let kept = match &column.kind {
-        Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName => format!("TEXT COLLATE {COLLATION}"),
+        Kind::Text { .. } | Kind::Memo { .. } | Kind::EntityName => {
+            format!("TEXT COLLATE {COLLATION}")
+        }
         Kind::Choices { .. } | Kind::Guid | Kind::Lookup { .. } => "TEXT".to_owned(),
         Kind::Key => "TEXT PRIMARY KEY NOT NULL".to_owned(),
         Kind::Decimal { .. } | Kind::Double { .. } | Kind::Money { .. } => "REAL".to_owned(),
@@ -90,14 +98,25 @@ fn definitions(column: &Column) -> Vec<String> {
 fn indexes(table: &Table) -> String {
     let (name, key) = (quoted(&table.name), quoted(&table.key));
     let mut text = String::new();
-    for column in table.columns.iter().filter(|column| column.indexed || column.kind == Kind::Version) {
+    for column in table
+        .columns
+        .iter()
+        .filter(|column| column.indexed || column.kind == Kind::Version)
+    {
         let index = quoted(&format!("{}.{}", table.name, column.name));
-        let _ = write!(text, "CREATE INDEX IF NOT EXISTS {index} ON {name} ({}, {key});", quoted(&column.name));
+        let _ = write!(
+            text,
+            "CREATE INDEX IF NOT EXISTS {index} ON {name} ({}, {key});",
+            quoted(&column.name)
+        );
     }
     for own in &table.keys {
         let index = quoted(&format!("{}#{}", table.name, own.name));
         let columns: Vec<String> = own.columns.iter().map(|column| quoted(column)).collect();
-        let some: Vec<String> = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect();
+        let some: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{column} IS NOT NULL"))
+            .collect();
         let _ = write!(
             text,
             "CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {name} ({}) WHERE {};",

@@ -41,8 +41,14 @@ impl Store {
         };
         prepare(&connection)?;
         layout::build(&connection, schema)?;
-        let readers = file.map(|path| Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) });
-        Ok(Self { writer: Mutex::new(connection), readers })
+        let readers = file.map(|path| Readers {
+            path: path.to_owned(),
+            idle: Mutex::new(Vec::new()),
+        });
+        Ok(Self {
+            writer: Mutex::new(connection),
+            readers,
+        })
     }
 
     /// Reads: sees one state of the rows from its first statement to its last.

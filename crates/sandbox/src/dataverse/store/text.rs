@@ -21,9 +21,8 @@ pub(super) fn install(connection: &Connection) -> Result<()> {
 fn like_function(context: &Context<'_>) -> Result<Option<bool>> {
     type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
     // The pattern is the same for every row of a statement: it is read once.
-    let pattern: Arc<Pattern> = context.get_or_create_aux(1, |value| {
-        Ok::<_, Failure>(Pattern::parse(value.as_str()?))
-    })?;
+    let pattern: Arc<Pattern> =
+        context.get_or_create_aux(1, |value| Ok::<_, Failure>(Pattern::parse(value.as_str()?)))?;
     let text = match context.get_raw(0) {
         rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text),
         rusqlite::types::ValueRef::Integer(whole) => whole.to_string().into(),
@@ -61,7 +60,10 @@ enum Piece {
     Run,
     One,
     Character(char),
-    Class { not: bool, ranges: Vec<(char, char)> },
+    Class {
+        not: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Pattern {
@@ -118,7 +120,11 @@ impl Pattern {
                 (false, None) => return false,
             }
         }
-        pieces.get(piece..).unwrap_or_default().iter().all(|piece| *piece == Piece::Run)
+        pieces
+            .get(piece..)
+            .unwrap_or_default()
+            .iter()
+            .all(|piece| *piece == Piece::Run)
     }
 }
 
@@ -128,7 +134,9 @@ impl Piece {
             Self::Run | Self::One => true,
             Self::Character(wanted) => *wanted == character,
             Self::Class { not, ranges } => {
-                let inside = ranges.iter().any(|(from, to)| (*from..=*to).contains(&character));
+                let inside = ranges
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&character));
                 inside != *not
             }
         }
@@ -137,7 +145,10 @@ impl Piece {
 
 /// What stands between brackets, and how many characters it took.
 fn class(rest: &[char]) -> Option<(Piece, usize)> {
-    let (not, begin) = (rest.first() == Some(&'^'), usize::from(rest.first() == Some(&'^')));
+    let (not, begin) = (
+        rest.first() == Some(&'^'),
+        usize::from(rest.first() == Some(&'^')),
+    );
     // A closing bracket right at the start stands for itself.
     let end = rest.iter().skip(begin + 1).position(|c| *c == ']')? + begin + 1;
     let inside = rest.get(begin..end)?;

@@ -19,7 +19,12 @@ pub(super) fn describe(table: &Table, cells: &mut Cells) {
 }
 
 /// Keeps the row of `activitypointer` that shows an activity: the columns that both have.
-pub(crate) fn shadow_activity(db: &Connection, schema: &Schema, table: &Table, id: Uuid) -> rusqlite::Result<()> {
+pub(crate) fn shadow_activity(
+    db: &Connection,
+    schema: &Schema,
+    table: &Table,
+    id: Uuid,
+) -> rusqlite::Result<()> {
     if table.kind != TableKind::Activity {
         return Ok(());
     }
@@ -45,7 +50,9 @@ pub(crate) fn shadow_activity(db: &Connection, schema: &Schema, table: &Table, i
         quoted(&table.name),
         quoted(&table.key)
     );
-    db.prepare_cached(&sql)?.execute([id.to_string()]).map(|_| ())
+    db.prepare_cached(&sql)?
+        .execute([id.to_string()])
+        .map(|_| ())
 }
 
 fn is_kept(column: &Column) -> bool {
@@ -56,8 +63,14 @@ fn is_kept(column: &Column) -> bool {
 fn target(schema: &Schema, column: &Column) -> String {
     match &column.kind {
         Kind::Lookup { targets, .. } if targets.len() == 1 => {
-            let name = targets.first().map_or("", |only| schema.table(*only).name.as_str());
-            format!("CASE WHEN {} IS NULL THEN NULL ELSE '{}' END", quoted(&column.name), name.replace('\'', "''"))
+            let name = targets
+                .first()
+                .map_or("", |only| schema.table(*only).name.as_str());
+            format!(
+                "CASE WHEN {} IS NULL THEN NULL ELSE '{}' END",
+                quoted(&column.name),
+                name.replace('\'', "''")
+            )
         }
         Kind::Lookup { .. } => quoted(&type_column(&column.name)),
         _ => "NULL".to_owned(),

@@ -26,7 +26,15 @@ pub(crate) fn create_from<'s>(
     body: &Object,
     parent: Option<Parent<'s>>,
 ) -> Outcome<Uuid> {
-    create_row(context, table, body, Origin { parent, ..Origin::default() })
+    create_row(
+        context,
+        table,
+        body,
+        Origin {
+            parent,
+            ..Origin::default()
+        },
+    )
 }
 
 /// What is known of a new row besides its body.
@@ -42,9 +50,16 @@ pub(super) struct Origin<'s> {
     pub(super) level: usize,
 }
 
-pub(super) fn create_row<'s>(context: &Context<'s>, table: &'s Table, body: &Object, origin: Origin<'s>) -> Outcome<Uuid> {
+pub(super) fn create_row<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    body: &Object,
+    origin: Origin<'s>,
+) -> Outcome<Uuid> {
     if origin.level > LEVELS_MAX {
-        return Err(Fault::syntax(format!("Rows are nested more than {LEVELS_MAX} levels deep in the request.")));
+        return Err(Fault::syntax(format!(
+            "Rows are nested more than {LEVELS_MAX} levels deep in the request."
+        )));
     }
     if !stands_alone(table) {
         return Err(fault::not_writable("Create", table));
@@ -54,7 +69,15 @@ pub(super) fn create_row<'s>(context: &Context<'s>, table: &'s Table, body: &Obj
     let mut cells = std::mem::take(&mut draft.cells);
     for (single, nested) in &draft.ahead {
         let target = context.schema.table(single.target);
-        let id = create_row(context, target, nested, Origin { level: origin.level + 1, ..Origin::default() })?;
+        let id = create_row(
+            context,
+            target,
+            nested,
+            Origin {
+                level: origin.level + 1,
+                ..Origin::default()
+            },
+        )?;
         if let Some(column) = table.columns.get(single.column) {
             cells.insert(column.name.clone(), Cell::row(&target.name, id));
         }
@@ -69,17 +92,28 @@ pub(super) fn create_row<'s>(context: &Context<'s>, table: &'s Table, body: &Obj
         parties::replace(context, table, id, &list)?;
     }
     for (collection, child) in draft.behind {
-        let parent = Parent { table, id, collection };
+        let parent = Parent {
+            table,
+            id,
+            collection,
+        };
         match child {
             Child::Existing(child) => links::attach(context, parent, child)?,
             Child::New(nested) => {
                 let target = context.schema.table(collection.target);
-                let origin = Origin { parent: Some(parent), level: origin.level + 1, ..Origin::default() };
+                let origin = Origin {
+                    parent: Some(parent),
+                    level: origin.level + 1,
+                    ..Origin::default()
+                };
                 create_row(context, target, nested, origin)?;
             }
         }
     }
-    if let Some(parent) = origin.parent.filter(|parent| matches!(parent.collection.by, CollectionBy::ManyToMany(..))) {
+    if let Some(parent) = origin
+        .parent
+        .filter(|parent| matches!(parent.collection.by, CollectionBy::ManyToMany(..)))
+    {
         links::attach(context, parent, id)?;
     }
     Ok(id)
@@ -87,7 +121,10 @@ pub(super) fn create_row<'s>(context: &Context<'s>, table: &'s Table, body: &Obj
 
 /// Whether rows of a table are written by themselves.
 pub(super) fn stands_alone(table: &Table) -> bool {
-    let by_itself = !matches!(table.kind, TableKind::Intersect | TableKind::ActivityPointer);
+    let by_itself = !matches!(
+        table.kind,
+        TableKind::Intersect | TableKind::ActivityPointer
+    );
     by_itself && table.name != parties::TABLE && table.name != "principalobjectaccess"
 }
 
@@ -95,7 +132,10 @@ fn point_at_parent(context: &Context<'_>, parent: Parent<'_>, cells: &mut Cells)
     if let CollectionBy::OneToMany(relationship) = parent.collection.by
         && let Some(relationship) = context.schema.relationships.get(relationship)
     {
-        cells.insert(relationship.column.clone(), Cell::row(&parent.table.name, parent.id));
+        cells.insert(
+            relationship.column.clone(),
+            Cell::row(&parent.table.name, parent.id),
+        );
     }
 }
 
@@ -128,7 +168,10 @@ fn defaults(table: &Table, cells: &mut Cells) {
     for column in &table.columns {
         let default = match &column.kind {
             Kind::Boolean { default, .. } => Cell::from(*default),
-            Kind::Choice { default: Some(default), .. } => Cell::whole(*default),
+            Kind::Choice {
+                default: Some(default),
+                ..
+            } => Cell::whole(*default),
             _ => continue,
         };
         if !cells.contains_key(&column.name) {
@@ -141,11 +184,16 @@ fn defaults(table: &Table, cells: &mut Cells) {
 fn fill_units(context: &Context<'_>, table: &Table, cells: &mut Cells) {
     let caller = context.caller;
     let wanted = [
-        ("businessunitid", Cell::row("businessunit", caller.business_unit)),
+        (
+            "businessunitid",
+            Cell::row("businessunit", caller.business_unit),
+        ),
         ("administratorid", Cell::row("systemuser", caller.id)),
     ];
     for (name, cell) in wanted {
-        let needed = table.column(name).is_some_and(|column| column.is_lookup() && column.required == Required::System);
+        let needed = table
+            .column(name)
+            .is_some_and(|column| column.is_lookup() && column.required == Required::System);
         if needed && !cells.contains_key(name) {
             cells.insert(name.to_owned(), cell);
         }
@@ -159,7 +207,12 @@ fn stamp_new(context: &Context<'_>, table: &Table, cells: &mut Cells) {
     if migrated.is_some() {
         set(table, cells, "overriddencreatedon", now.clone());
     }
-    set(table, cells, "createdon", migrated.unwrap_or_else(|| now.clone()));
+    set(
+        table,
+        cells,
+        "createdon",
+        migrated.unwrap_or_else(|| now.clone()),
+    );
     set(table, cells, "modifiedon", now);
     let user = |id| Cell::row("systemuser", id);
     for name in ["createdby", "modifiedby"] {
@@ -181,7 +234,11 @@ pub(super) fn set(table: &Table, cells: &mut Cells, name: &str, cell: Cell) {
 
 /// Only what the system itself needs must be there: what forms insist on, the API does not.
 fn require(table: &Table, cells: &Cells) -> Outcome<()> {
-    for column in table.columns.iter().filter(|column| column.required == Required::System && column.access.create) {
+    for column in table
+        .columns
+        .iter()
+        .filter(|column| column.required == Required::System && column.access.create)
+    {
         let needed = column.name == table.title || column.is_lookup();
         if needed && !cells.contains_key(&column.name) {
             return Err(fault::missing(column));

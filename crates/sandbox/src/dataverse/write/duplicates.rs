@@ -24,15 +24,28 @@ const DUPLICATES_MAX: usize = 1_000;
 
 /// Rows of a table that a row with these cells would duplicate. The row itself, when its key is
 /// among the cells, is not one of them.
-pub(crate) fn duplicates_of(context: &Context<'_>, table: &Table, cells: &Cells) -> Outcome<Vec<Uuid>> {
-    let itself = cells.get(&table.key).and_then(Cell::as_text).unwrap_or_default();
+pub(crate) fn duplicates_of(
+    context: &Context<'_>,
+    table: &Table,
+    cells: &Cells,
+) -> Outcome<Vec<Uuid>> {
+    let itself = cells
+        .get(&table.key)
+        .and_then(Cell::as_text)
+        .unwrap_or_default();
     let mut all = Vec::new();
     for (_, columns) in RULES.iter().filter(|(name, _)| *name == table.name) {
-        let values: Option<Vec<&str>> = columns.iter().map(|column| cells.get(*column)?.as_text()).collect();
+        let values: Option<Vec<&str>> = columns
+            .iter()
+            .map(|column| cells.get(*column)?.as_text())
+            .collect();
         let Some(values) = values else {
             continue;
         };
-        let same: Vec<String> = columns.iter().map(|column| format!("{} = ?", quoted(column))).collect();
+        let same: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{} = ?", quoted(column)))
+            .collect();
         let key = quoted(&table.key);
         let sql = format!(
             "SELECT {key} FROM {} WHERE {} AND {key} <> ? LIMIT {DUPLICATES_MAX}",
@@ -40,8 +53,12 @@ pub(crate) fn duplicates_of(context: &Context<'_>, table: &Table, cells: &Cells)
             same.join(" AND ")
         );
         let mut statement = context.db.prepare_cached(&sql)?;
-        let parameters = values.into_iter().chain([itself]).map(|text| Value::Text(text.to_owned()));
-        let found = statement.query_map(params_from_iter(parameters), |row| row.get::<_, String>(0))?;
+        let parameters = values
+            .into_iter()
+            .chain([itself])
+            .map(|text| Value::Text(text.to_owned()));
+        let found =
+            statement.query_map(params_from_iter(parameters), |row| row.get::<_, String>(0))?;
         for id in found {
             if let Ok(id) = id?.parse::<Uuid>()
                 && !all.contains(&id)
@@ -64,11 +81,21 @@ pub(super) fn refuse(context: &Context<'_>, table: &Table, id: Uuid, cells: &Cel
         return Ok(());
     }
     let text = "A record was not created or updated because a duplicate of the current record already exists.";
-    Err(Fault::new(StatusCode::PRECONDITION_FAILED, "0x80040333", text))
+    Err(Fault::new(
+        StatusCode::PRECONDITION_FAILED,
+        "0x80040333",
+        text,
+    ))
 }
 
 /// The same for a change: only rules whose columns it touches count.
-pub(super) fn refuse_change(context: &Context<'_>, table: &Table, id: Uuid, old: &Cells, cells: &Cells) -> Outcome<()> {
+pub(super) fn refuse_change(
+    context: &Context<'_>,
+    table: &Table,
+    id: Uuid,
+    old: &Cells,
+    cells: &Cells,
+) -> Outcome<()> {
     if !asked(context, table) {
         return Ok(());
     }
@@ -86,6 +113,8 @@ pub(super) fn refuse_change(context: &Context<'_>, table: &Table, id: Uuid, old:
 
 /// Detection is off unless the request says that it is not to be suppressed.
 fn asked(context: &Context<'_>, table: &Table) -> bool {
-    let suppressed = context.header("mscrm.suppressduplicatedetection").map(str::trim);
+    let suppressed = context
+        .header("mscrm.suppressduplicatedetection")
+        .map(str::trim);
     table.duplicate_detection && suppressed.is_some_and(|value| value.eq_ignore_ascii_case("false"))
 }

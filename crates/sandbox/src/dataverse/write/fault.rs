@@ -44,8 +44,13 @@ pub(super) fn annotation_name(table: &Table, name: &str) -> Fault {
 }
 
 pub(super) fn literal(table: &Table, value: &Value, edm: &str) -> Fault {
-    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let inner = format!("{ODATA} Cannot convert the literal '{}' to the expected type '{edm}'.", shortened(&shown));
+    let shown = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    let inner = format!(
+        "{ODATA} Cannot convert the literal '{}' to the expected type '{edm}'.",
+        shortened(&shown)
+    );
     Fault::payload(table, inner)
 }
 
@@ -74,7 +79,9 @@ pub(super) fn node(table: &Table, name: &str, value: &Value, expected: &str) -> 
 
 /// A lookup written by its value.
 pub(super) fn lookup_value() -> Fault {
-    Fault::syntax("CRM do not support direct update of Entity Reference properties, Use Navigation properties instead.")
+    Fault::syntax(
+        "CRM do not support direct update of Entity Reference properties, Use Navigation properties instead.",
+    )
 }
 
 pub(super) fn too_long(table: &Table, column: &Column, max: usize) -> Fault {
@@ -136,7 +143,10 @@ pub(super) fn missing(column: &Column) -> Fault {
 
 /// A table whose rows are not written by themselves.
 pub(super) fn not_writable(method: &str, table: &Table) -> Fault {
-    let text = format!("The '{method}' method does not support entities of type '{}'.", table.name);
+    let text = format!(
+        "The '{method}' method does not support entities of type '{}'.",
+        table.name
+    );
     bad("0x80040800", text)
 }
 

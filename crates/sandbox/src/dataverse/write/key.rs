@@ -23,7 +23,12 @@ impl Key {
     /// Reads what stands in the parentheses behind an entity set.
     pub(crate) fn of(context: &Context<'_>, table: &Table, parts: Vec<KeyPart>) -> Outcome<Self> {
         let _ = context;
-        if let [KeyPart { name, value: Expression::Literal(Literal::Guid(id)) }] = parts.as_slice()
+        if let [
+            KeyPart {
+                name,
+                value: Expression::Literal(Literal::Guid(id)),
+            },
+        ] = parts.as_slice()
             && name.as_deref().is_none_or(|name| name == table.key)
         {
             return Ok(Self::Id(*id));
@@ -40,7 +45,8 @@ impl Key {
             values.push((column.name.clone(), part_value(column, &part.value)?));
         }
         let defined = table.keys.iter().any(|key| {
-            key.columns.len() == values.len() && values.iter().all(|(name, _)| key.columns.contains(name))
+            key.columns.len() == values.len()
+                && values.iter().all(|(name, _)| key.columns.contains(name))
         });
         if !defined {
             return Err(not_a_key(table));
@@ -54,7 +60,10 @@ impl Key {
             Self::Id(id) => return Ok(Some(*id)),
             Self::Alternate(values) => values,
         };
-        let conditions: Vec<String> = values.iter().map(|(name, _)| format!("{} = ?", quoted(name))).collect();
+        let conditions: Vec<String> = values
+            .iter()
+            .map(|(name, _)| format!("{} = ?", quoted(name)))
+            .collect();
         let sql = format!(
             "SELECT {} FROM {} WHERE {}",
             quoted(&table.key),
@@ -64,7 +73,10 @@ impl Key {
         let found = context
             .db
             .prepare_cached(&sql)?
-            .query_row(params_from_iter(values.iter().map(|(_, value)| value)), |row| row.get::<_, String>(0))
+            .query_row(
+                params_from_iter(values.iter().map(|(_, value)| value)),
+                |row| row.get::<_, String>(0),
+            )
             .optional()?;
         Ok(found.and_then(|id| id.parse().ok()))
     }
@@ -72,7 +84,10 @@ impl Key {
     /// The identifier of a row that an alternate key must lead to.
     pub(crate) fn existing(&self, context: &Context<'_>, table: &Table) -> Outcome<Uuid> {
         self.find(context, table)?.ok_or_else(|| {
-            let text = format!("A record with the specified key values does not exist in {} entity", table.name);
+            let text = format!(
+                "A record with the specified key values does not exist in {} entity",
+                table.name
+            );
             Fault::new(StatusCode::NOT_FOUND, "0x80060891", text)
         })
     }
@@ -84,7 +99,10 @@ impl Key {
         };
         let cells = values.iter().filter_map(|(name, value)| {
             let column = table.column(name)?;
-            Some((name.clone(), cell(context.schema, column, value.clone(), None).unwrap_or(Cell::NULL)))
+            Some((
+                name.clone(),
+                cell(context.schema, column, value.clone(), None).unwrap_or(Cell::NULL),
+            ))
         });
         cells.collect()
     }
@@ -93,11 +111,17 @@ impl Key {
 fn part_value(column: &Column, value: &Expression) -> Outcome<Value> {
     match value {
         Expression::Literal(literal) => literal_value(column, literal, Comparison::Eq),
-        _ => Err(Fault::syntax(format!("The key value of '{}' is not a literal.", column.name))),
+        _ => Err(Fault::syntax(format!(
+            "The key value of '{}' is not a literal.",
+            column.name
+        ))),
     }
 }
 
 fn not_a_key(table: &Table) -> Fault {
-    let text = format!("The specified key attributes are not a defined key for the {} entity", table.name);
+    let text = format!(
+        "The specified key attributes are not a defined key for the {} entity",
+        table.name
+    );
     Fault::new(StatusCode::BAD_REQUEST, "0x80060890", text)
 }

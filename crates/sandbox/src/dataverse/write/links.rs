@@ -45,7 +45,8 @@ pub(crate) fn detach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> 
             let column = column_of(context, *relationship);
             let row = records::load(context.db, context.schema, target, child)?;
             let row = row.ok_or_else(|| Fault::no_row(&target.name, child))?;
-            let linked = row.get(&column).and_then(Cell::as_row) == Some((parent.table.name.as_str(), parent.id));
+            let linked = row.get(&column).and_then(Cell::as_row)
+                == Some((parent.table.name.as_str(), parent.id));
             if !linked {
                 return Err(not_linked(parent, target, child));
             }
@@ -58,23 +59,44 @@ pub(crate) fn detach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> 
             demand_pair(context, parent, target, child)?;
             let found = found(context, link, *side, parent, child)?;
             let id = found.ok_or_else(|| not_linked(parent, target, child))?;
-            records::delete(context.db, context.schema.table(link.intersect), id, context.now.timestamp())?;
+            records::delete(
+                context.db,
+                context.schema.table(link.intersect),
+                id,
+                context.now.timestamp(),
+            )?;
             Ok(())
         }
     }
 }
 
 /// Makes a lookup lead to a row.
-pub(super) fn point<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, single: &Single, address: &str) -> Outcome<()> {
+pub(super) fn point<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    single: &Single,
+    address: &str,
+) -> Outcome<()> {
     let mut expected = vec![single.target];
     expected.extend(&single.also);
     let (index, target) = reference::resolve_among(context, address, &expected)?;
     let cell = Cell::row(&context.schema.table(index).name, target);
-    change::apply(context, table, id, Cells::from([(writable(table, single)?, cell)]))
+    change::apply(
+        context,
+        table,
+        id,
+        Cells::from([(writable(table, single)?, cell)]),
+    )
 }
 
 /// Empties a lookup, when it leads to the table that the property names.
-pub(super) fn clear<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, single: &Single) -> Outcome<()> {
+pub(super) fn clear<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    single: &Single,
+) -> Outcome<()> {
     read::must_exist(context, table, id)?;
     let column = writable(table, single)?;
     if read::followed(context, table, id, single)?.is_none() {
@@ -84,15 +106,22 @@ pub(super) fn clear<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, singl
 }
 
 fn writable(table: &Table, single: &Single) -> Outcome<String> {
-    let column = table.columns.get(single.column).filter(|column| column.access.update);
-    let column = column.ok_or_else(|| {
-        Fault::argument(format!("The property '{}' is read-only.", single.name))
-    })?;
+    let column = table
+        .columns
+        .get(single.column)
+        .filter(|column| column.access.update);
+    let column = column
+        .ok_or_else(|| Fault::argument(format!("The property '{}' is read-only.", single.name)))?;
     Ok(column.name.clone())
 }
 
 fn column_of(context: &Context<'_>, relationship: usize) -> String {
-    context.schema.relationships.get(relationship).map(|one| one.column.clone()).unwrap_or_default()
+    context
+        .schema
+        .relationships
+        .get(relationship)
+        .map(|one| one.column.clone())
+        .unwrap_or_default()
 }
 
 /// Parties are written with their activity, all at once.
@@ -117,14 +146,24 @@ fn not_linked(parent: Parent<'_>, target: &Table, child: Uuid) -> Fault {
 
 // === pairs ===
 
-fn pair(context: &Context<'_>, link: &ManyToMany, side: Side, parent: Parent<'_>, child: Uuid) -> Outcome<()> {
+fn pair(
+    context: &Context<'_>,
+    link: &ManyToMany,
+    side: Side,
+    parent: Parent<'_>,
+    child: Uuid,
+) -> Outcome<()> {
     let target = context.schema.table(parent.collection.target);
     for (table, id) in [(parent.table, parent.id), (target, child)] {
         read::must_exist(context, table, id)?;
     }
     demand_pair(context, parent, target, child)?;
     if found(context, link, side, parent, child)?.is_some() {
-        return Err(Fault::new(StatusCode::PRECONDITION_FAILED, "0x80040237", "Cannot insert duplicate key."));
+        return Err(Fault::new(
+            StatusCode::PRECONDITION_FAILED,
+            "0x80040237",
+            "Cannot insert duplicate key.",
+        ));
     }
     let table = context.schema.table(link.intersect);
     let (own, other) = columns(link, side);
@@ -137,7 +176,12 @@ fn pair(context: &Context<'_>, link: &ManyToMany, side: Side, parent: Parent<'_>
     Ok(())
 }
 
-fn demand_pair(context: &Context<'_>, parent: Parent<'_>, target: &Table, child: Uuid) -> Outcome<()> {
+fn demand_pair(
+    context: &Context<'_>,
+    parent: Parent<'_>,
+    target: &Table,
+    child: Uuid,
+) -> Outcome<()> {
     context.demand_row(Access::Append, target, child)?;
     context.demand_row(Access::AppendTo, parent.table, parent.id)
 }
@@ -150,7 +194,13 @@ fn columns(link: &ManyToMany, side: Side) -> (&String, &String) {
     }
 }
 
-fn found(context: &Context<'_>, link: &ManyToMany, side: Side, parent: Parent<'_>, child: Uuid) -> Outcome<Option<Uuid>> {
+fn found(
+    context: &Context<'_>,
+    link: &ManyToMany,
+    side: Side,
+    parent: Parent<'_>,
+    child: Uuid,
+) -> Outcome<Option<Uuid>> {
     let table = context.schema.table(link.intersect);
     let (own, other) = columns(link, side);
     let sql = format!(
@@ -161,19 +211,34 @@ fn found(context: &Context<'_>, link: &ManyToMany, side: Side, parent: Parent<'_
         quoted(other)
     );
     let ids = [parent.id.to_string(), child.to_string()];
-    let found = context.db.prepare_cached(&sql)?.query_row(ids, |row| row.get::<_, String>(0)).optional()?;
+    let found = context
+        .db
+        .prepare_cached(&sql)?
+        .query_row(ids, |row| row.get::<_, String>(0))
+        .optional()?;
     Ok(found.and_then(|id| id.parse().ok()))
 }
 
 // === hierarchies ===
 
 /// A row must not become its own ancestor.
-pub(super) fn refuse_loop(context: &Context<'_>, table: &Table, id: Uuid, cells: &Cells) -> Outcome<()> {
+pub(super) fn refuse_loop(
+    context: &Context<'_>,
+    table: &Table,
+    id: Uuid,
+    cells: &Cells,
+) -> Outcome<()> {
     for (name, cell) in cells.iter().filter(|(name, _)| name.starts_with("parent")) {
-        let Some((target, mut above)) = cell.as_row().filter(|(target, _)| *target == table.name) else {
+        let Some((target, mut above)) = cell.as_row().filter(|(target, _)| *target == table.name)
+        else {
             continue;
         };
-        let sql = format!("SELECT {} FROM {} WHERE {} = ?1", quoted(name), quoted(target), quoted(&table.key));
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} = ?1",
+            quoted(name),
+            quoted(target),
+            quoted(&table.key)
+        );
         let mut statement = context.db.prepare_cached(&sql)?;
         for _ in 0..LEVELS {
             if above == id {
@@ -182,10 +247,15 @@ pub(super) fn refuse_loop(context: &Context<'_>, table: &Table, id: Uuid, cells:
                     "contact" => "0x8004050a",
                     _ => "0x80040387",
                 };
-                let text = format!("Creating this parental association would create a loop in {} hierarchy.", table.label_plural);
+                let text = format!(
+                    "Creating this parental association would create a loop in {} hierarchy.",
+                    table.label_plural
+                );
                 return Err(Fault::new(StatusCode::BAD_REQUEST, code, text));
             }
-            let next = statement.query_row([above.to_string()], |row| row.get::<_, Option<String>>(0)).optional()?;
+            let next = statement
+                .query_row([above.to_string()], |row| row.get::<_, Option<String>>(0))
+                .optional()?;
             match next.flatten().and_then(|text| text.parse().ok()) {
                 Some(next) => above = next,
                 None => break,

@@ -32,6 +32,6 @@ pub(crate) use links::{attach, detach};
 pub(crate) use reference::resolve_reference;
 pub(crate) use remove::delete_row;
 pub(crate) use requests::{
-    clear_property, create, delete, link, link_single, replace_parties, set_property, unlink, unlink_named,
-    unlink_single, upsert,
+    clear_property, create, delete, link, link_single, replace_parties, set_property, unlink,
+    unlink_named, unlink_single, upsert,
 };

@@ -22,7 +22,10 @@ pub(super) fn give(context: &Context<'_>, table: &Table, cells: &mut Cells) -> O
             continue;
         }
         let number = store::next_number(context.db, &format!("{}.{}", table.name, column.name))?;
-        cells.insert(column.name.clone(), Cell::text(filled(format, number, context.now)));
+        cells.insert(
+            column.name.clone(),
+            Cell::text(filled(format, number, context.now)),
+        );
     }
     Ok(())
 }
@@ -59,9 +62,19 @@ fn random(width: usize) -> String {
 
 /// A pattern of .NET such as `yyyyMMddhhmmss` in our own words.
 fn pattern(dotnet: &str) -> String {
-    let pairs = [("yyyy", "%Y"), ("MM", "%m"), ("dd", "%d"), ("HH", "%H"), ("hh", "%I"), ("mm", "%M"), ("ss", "%S")];
+    let pairs = [
+        ("yyyy", "%Y"),
+        ("MM", "%m"),
+        ("dd", "%d"),
+        ("HH", "%H"),
+        ("hh", "%I"),
+        ("mm", "%M"),
+        ("ss", "%S"),
+    ];
     let safe = dotnet.replace('%', "");
-    pairs.iter().fold(safe, |text, (theirs, ours)| text.replace(theirs, ours))
+    pairs
+        .iter()
+        .fold(safe, |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 #[cfg(test)]
@@ -72,8 +85,14 @@ mod tests {
     fn a_format_is_filled_part_by_part() {
         let now: DateTime<Utc> = "2024-05-14T10:20:30Z".parse().expect("a moment");
         let number = filled("CAS-{SEQNUM:5}-{RANDSTRING:6}", 1_001, now);
-        assert!(number.starts_with("CAS-01001-") && number.len() == "CAS-01001-ABCDEF".len(), "{number}");
-        assert_eq!(filled("R{DATETIMEUTC:yyyyMMddHHmm}/{SEQNUM:3}", 7, now), "R202405141020/007");
+        assert!(
+            number.starts_with("CAS-01001-") && number.len() == "CAS-01001-ABCDEF".len(),
+            "{number}"
+        );
+        assert_eq!(
+            filled("R{DATETIMEUTC:yyyyMMddHHmm}/{SEQNUM:3}", 7, now),
+            "R202405141020/007"
+        );
         assert_eq!(filled("plain {", 7, now), "plain ");
     }
 }

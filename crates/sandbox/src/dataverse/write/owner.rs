@@ -10,12 +10,20 @@ use crate::dataverse::security::{Access, Depth};
 use crate::dataverse::store::quoted;
 
 /// A new row is the caller's own, unless the body says whose it is.
-pub(super) fn own_new(context: &Context<'_>, table: &Table, id: Uuid, cells: &mut Cells) -> Outcome<()> {
+pub(super) fn own_new(
+    context: &Context<'_>,
+    table: &Table,
+    id: Uuid,
+    cells: &mut Cells,
+) -> Outcome<()> {
     if !owned(table) {
         return Ok(());
     }
     let depth = context.demand(Access::Create, table)?;
-    let named = cells.get("ownerid").and_then(Cell::as_row).map(|(kind, owner)| (kind.to_owned(), owner));
+    let named = cells
+        .get("ownerid")
+        .and_then(Cell::as_row)
+        .map(|(kind, owner)| (kind.to_owned(), owner));
     let caller = context.caller;
     let Some((kind, owner)) = named.filter(|(_, owner)| *owner != caller.id) else {
         assign(cells, "systemuser", caller.id, caller.business_unit);
@@ -37,17 +45,30 @@ pub(super) fn own_new(context: &Context<'_>, table: &Table, id: Uuid, cells: &mu
 }
 
 /// A row that gets another owner: only who may assign it does so.
-pub(super) fn own_anew(context: &Context<'_>, table: &Table, id: Uuid, old: &Cells, cells: &mut Cells) -> Outcome<()> {
+pub(super) fn own_anew(
+    context: &Context<'_>,
+    table: &Table,
+    id: Uuid,
+    old: &Cells,
+    cells: &mut Cells,
+) -> Outcome<()> {
     if !owned(table) {
         return Ok(());
     }
-    let Some((kind, owner)) = cells.get("ownerid").and_then(Cell::as_row).map(|(kind, owner)| (kind.to_owned(), owner))
+    let Some((kind, owner)) = cells
+        .get("ownerid")
+        .and_then(Cell::as_row)
+        .map(|(kind, owner)| (kind.to_owned(), owner))
     else {
         // A row always has an owner.
         cells.remove("ownerid");
         return Ok(());
     };
-    if old.get("ownerid").and_then(Cell::as_row).is_some_and(|(_, before)| before == owner) {
+    if old
+        .get("ownerid")
+        .and_then(Cell::as_row)
+        .is_some_and(|(_, before)| before == owner)
+    {
         return Ok(());
     }
     context.demand_row(Access::Assign, table, id)?;
@@ -58,17 +79,27 @@ pub(super) fn own_anew(context: &Context<'_>, table: &Table, id: Uuid, old: &Cel
 
 /// Whether a table's rows have an owner that is a lookup: for users and teams it is just an id.
 fn owned(table: &Table) -> bool {
-    table.ownership == Ownership::User && table.column("ownerid").is_some_and(|column| column.is_lookup())
+    table.ownership == Ownership::User
+        && table
+            .column("ownerid")
+            .is_some_and(|column| column.is_lookup())
 }
 
 fn assign(cells: &mut Cells, kind: &str, owner: Uuid, unit: Uuid) {
     let user = kind == "systemuser";
     let own = Cell::row(kind, owner);
-    let (of_user, of_team) = if user { (own.clone(), Cell::NULL) } else { (Cell::NULL, own.clone()) };
+    let (of_user, of_team) = if user {
+        (own.clone(), Cell::NULL)
+    } else {
+        (Cell::NULL, own.clone())
+    };
     cells.insert("ownerid".to_owned(), own);
     cells.insert("owninguser".to_owned(), of_user);
     cells.insert("owningteam".to_owned(), of_team);
-    cells.insert("owningbusinessunit".to_owned(), Cell::row("businessunit", unit));
+    cells.insert(
+        "owningbusinessunit".to_owned(),
+        Cell::row("businessunit", unit),
+    );
 }
 
 /// The business unit of a user or a team.
@@ -76,7 +107,11 @@ fn unit_of(context: &Context<'_>, kind: &str, owner: Uuid) -> Outcome<Option<Uui
     let Some(table) = context.schema.by_name(kind) else {
         return Ok(None);
     };
-    let sql = format!("SELECT businessunitid FROM {} WHERE {} = ?1", quoted(&table.name), quoted(&table.key));
+    let sql = format!(
+        "SELECT businessunitid FROM {} WHERE {} = ?1",
+        quoted(&table.name),
+        quoted(&table.key)
+    );
     let mut statement = context.db.prepare_cached(&sql)?;
     let mut rows = statement.query([owner.to_string()])?;
     let unit: Option<String> = match rows.next()? {

@@ -53,14 +53,27 @@ pub(super) fn object(table: &Table, body: &[u8]) -> Outcome<Object> {
         Ok(other) => Err(fault::node(table, "the body", &other, "StartObject")),
         Err(error) => Err(Fault::payload(
             table,
-            format!("Microsoft.OData.ODataException: The body is not JSON that can be read: {error}."),
+            format!(
+                "Microsoft.OData.ODataException: The body is not JSON that can be read: {error}."
+            ),
         )),
     }
 }
 
 impl<'s, 'b> Draft<'s, 'b> {
-    pub(super) fn read(context: &Context<'s>, table: &'s Table, body: &'b Object, intent: Intent) -> Outcome<Self> {
-        let mut reader = Reader { context, table, intent, values: Values::of(context, table), draft: Draft::default() };
+    pub(super) fn read(
+        context: &Context<'s>,
+        table: &'s Table,
+        body: &'b Object,
+        intent: Intent,
+    ) -> Outcome<Self> {
+        let mut reader = Reader {
+            context,
+            table,
+            intent,
+            values: Values::of(context, table),
+            draft: Draft::default(),
+        };
         for (name, value) in body {
             reader.member(name, value)?;
         }
@@ -95,7 +108,9 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
             return self.collection(collection, value);
         }
         match table.column(name) {
-            Some(column) if !column.is_lookup() && !column.is_parties() => self.column(column, value),
+            Some(column) if !column.is_lookup() && !column.is_parties() => {
+                self.column(column, value)
+            }
             None if table.lookup_value(name).is_some() => Err(fault::lookup_value()),
             _ => Err(fault::unknown_member(table, name)),
         }
@@ -105,8 +120,14 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
     /// read before.
     fn annotation(&mut self, property: &'b str, annotation: &str, value: &'b Value) -> Outcome<()> {
         if annotation != "odata.bind" {
-            let named = annotation.split_once('.').is_some_and(|(front, back)| !front.is_empty() && !back.is_empty());
-            return if named { Ok(()) } else { Err(fault::annotation_name(self.table, annotation)) };
+            let named = annotation
+                .split_once('.')
+                .is_some_and(|(front, back)| !front.is_empty() && !back.is_empty());
+            return if named {
+                Ok(())
+            } else {
+                Err(fault::annotation_name(self.table, annotation))
+            };
         }
         let table = self.table;
         if let Some(single) = table.single(property) {
@@ -118,7 +139,9 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
             self.lookup(single, cell);
             return Ok(());
         }
-        let collection = table.collection(property).ok_or_else(|| fault::undeclared(table, property))?;
+        let collection = table
+            .collection(property)
+            .ok_or_else(|| fault::undeclared(table, property))?;
         let Value::Array(addresses) = value else {
             return Err(fault::node(table, property, value, "StartArray"));
         };
@@ -157,7 +180,10 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
                 self.draft.cells.insert(column.name.clone(), cell);
             }
             None => {
-                self.draft.cells.entry(column.name.clone()).or_insert(Cell::NULL);
+                self.draft
+                    .cells
+                    .entry(column.name.clone())
+                    .or_insert(Cell::NULL);
             }
         }
     }
@@ -184,12 +210,22 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
 
     fn collection(&mut self, collection: &'s Collection, value: &'b Value) -> Outcome<()> {
         let Value::Array(items) = value else {
-            return Err(fault::node(self.table, &collection.name, value, "StartArray"));
+            return Err(fault::node(
+                self.table,
+                &collection.name,
+                value,
+                "StartArray",
+            ));
         };
         let are_parties = parties::are(self.context.schema, collection);
         for item in items {
             let Value::Object(nested) = item else {
-                return Err(fault::node(self.table, &collection.name, item, "StartObject"));
+                return Err(fault::node(
+                    self.table,
+                    &collection.name,
+                    item,
+                    "StartObject",
+                ));
             };
             if are_parties {
                 self.draft.parties.get_or_insert_default().push(nested);

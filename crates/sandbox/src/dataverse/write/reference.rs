@@ -24,20 +24,28 @@ pub(crate) fn resolve_reference(
 }
 
 /// The same where several tables may be meant; none for any.
-pub(super) fn resolve_among(context: &Context<'_>, text: &str, expected: &[TableIndex]) -> Outcome<(TableIndex, Uuid)> {
+pub(super) fn resolve_among(
+    context: &Context<'_>,
+    text: &str,
+    expected: &[TableIndex],
+) -> Outcome<(TableIndex, Uuid)> {
     let relative = relative(text)?;
     let segments = segments(relative)?;
     let Some((first, rest)) = segments.split_first() else {
         return Err(unreadable(text));
     };
     let schema = context.schema;
-    let table = schema.by_set(&first.name).ok_or_else(|| Fault::no_segment(&first.name))?;
+    let table = schema
+        .by_set(&first.name)
+        .ok_or_else(|| Fault::no_segment(&first.name))?;
     let (table, id) = follow(context, table, row(context, table, first)?, rest)?;
     if !records::exists(context.db, table, id)? {
         return Err(Fault::no_row(&table.name, id));
     }
     let table = concrete(context, table, id)?;
-    let index = schema.index_of(&table.name).ok_or_else(|| unreadable(text))?;
+    let index = schema
+        .index_of(&table.name)
+        .ok_or_else(|| unreadable(text))?;
     let pointer = |index: &TableIndex| schema.table(*index).kind == TableKind::ActivityPointer;
     if expected.is_empty() || expected.contains(&index) {
         return Ok((index, id));
@@ -47,8 +55,14 @@ pub(super) fn resolve_among(context: &Context<'_>, text: &str, expected: &[Table
     {
         return Ok((pointer, id));
     }
-    let wanted: Vec<&str> = expected.iter().map(|index| schema.table(*index).set.as_str()).collect();
-    let message = format!("The URI '{text}' is not valid here: it must lead to a row of {}.", wanted.join(" or "));
+    let wanted: Vec<&str> = expected
+        .iter()
+        .map(|index| schema.table(*index).set.as_str())
+        .collect();
+    let message = format!(
+        "The URI '{text}' is not valid here: it must lead to a row of {}.",
+        wanted.join(" or ")
+    );
     Err(Fault::new(StatusCode::BAD_REQUEST, "0x80048d19", message))
 }
 
@@ -58,10 +72,17 @@ fn row(context: &Context<'_>, table: &Table, segment: &Segment) -> Outcome<Uuid>
 }
 
 /// Goes along lookups, as in `accounts(…)/primarycontactid`.
-fn follow<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, rest: &[Segment]) -> Outcome<(&'s Table, Uuid)> {
+fn follow<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    rest: &[Segment],
+) -> Outcome<(&'s Table, Uuid)> {
     let (mut table, mut id) = (table, id);
     for segment in rest {
-        let single = table.single(&segment.name).ok_or_else(|| Fault::no_segment(&segment.name))?;
+        let single = table
+            .single(&segment.name)
+            .ok_or_else(|| Fault::no_segment(&segment.name))?;
         let found = read::followed(context, table, id, single)?;
         (table, id) = found.ok_or_else(|| Fault::no_segment(&segment.name))?;
     }
@@ -69,7 +90,11 @@ fn follow<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, rest: &[Segment
 }
 
 /// The table that an activity is really of, when it is named as just an activity.
-pub(super) fn concrete<'s>(context: &Context<'s>, table: &'s Table, id: Uuid) -> Outcome<&'s Table> {
+pub(super) fn concrete<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+) -> Outcome<&'s Table> {
     if table.kind != TableKind::ActivityPointer {
         return Ok(table);
     }
@@ -80,7 +105,9 @@ pub(super) fn concrete<'s>(context: &Context<'s>, table: &'s Table, id: Uuid) ->
         Some(row) => row.get(0)?,
         None => None,
     };
-    Ok(name.and_then(|name| context.schema.by_name(&name)).unwrap_or(table))
+    Ok(name
+        .and_then(|name| context.schema.by_name(&name))
+        .unwrap_or(table))
 }
 
 /// What stands behind the service's address. Its host and version are not compared: clients write
@@ -89,10 +116,15 @@ fn relative(text: &str) -> Outcome<&str> {
     let text = text.trim();
     if let Some(number) = text.trim_start_matches('/').strip_prefix('$') {
         let name = number.split('/').next().unwrap_or_default();
-        return Err(Fault::syntax(format!("Content-ID Reference: '${name}' does not exist in the batch context.")));
+        return Err(Fault::syntax(format!(
+            "Content-ID Reference: '${name}' does not exist in the batch context."
+        )));
     }
     if let Some((_, behind)) = text.split_once("/api/data/") {
-        return behind.split_once('/').map(|(_, rest)| rest).ok_or_else(|| unreadable(text));
+        return behind
+            .split_once('/')
+            .map(|(_, rest)| rest)
+            .ok_or_else(|| unreadable(text));
     }
     if text.contains("://") {
         return Err(unreadable(text));
@@ -101,7 +133,9 @@ fn relative(text: &str) -> Outcome<&str> {
 }
 
 fn unreadable(text: &str) -> Fault {
-    Fault::syntax(format!("Invalid URI '{text}': it leads to no row. A row's address is like /contacts(…)."))
+    Fault::syntax(format!(
+        "Invalid URI '{text}': it leads to no row. A row's address is like /contacts(…)."
+    ))
 }
 
 #[cfg(test)]
@@ -120,7 +154,12 @@ mod tests {
         ] {
             assert_eq!(relative(text).expect("an address"), "contacts(1)", "{text}");
         }
-        for text in ["https://contoso.crm.dynamics.com/contacts(1)", "$1", "/$1/primarycontactid", "/api/data/v9.2"] {
+        for text in [
+            "https://contoso.crm.dynamics.com/contacts(1)",
+            "$1",
+            "/$1/primarycontactid",
+            "/api/data/v9.2",
+        ] {
             assert!(relative(text).is_err(), "{text}");
         }
     }

@@ -47,12 +47,20 @@ fn remove<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, level: usize) -
 }
 
 /// Frees a row of everything that points at it.
-fn release<'s>(context: &Context<'s>, table: &'s Table, index: TableIndex, id: Uuid, level: usize) -> Outcome<()> {
+fn release<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    index: TableIndex,
+    id: Uuid,
+    level: usize,
+) -> Outcome<()> {
     let schema = context.schema;
     let own = |one: &&Relationship| one.referenced == index || one.also.contains(&index);
     // What forbids a delete comes before anything is touched.
     for relationship in schema.relationships.iter().filter(own) {
-        if relationship.on_delete == OnDelete::Restrict && !pointing(context, relationship, table, id)?.is_empty() {
+        if relationship.on_delete == OnDelete::Restrict
+            && !pointing(context, relationship, table, id)?.is_empty()
+        {
             return Err(fault::associated(table));
         }
     }
@@ -76,7 +84,11 @@ fn release<'s>(context: &Context<'s>, table: &'s Table, index: TableIndex, id: U
             OnDelete::Restrict | OnDelete::NoCascade => {}
         }
     }
-    for link in schema.many_to_many.iter().filter(|link| link.first == index || link.second == index) {
+    for link in schema
+        .many_to_many
+        .iter()
+        .filter(|link| link.first == index || link.second == index)
+    {
         part(context, link, index, id)?;
     }
     Ok(())
@@ -95,7 +107,12 @@ fn cascade<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, level: usize) 
 }
 
 /// The rows whose lookup leads to the row.
-fn pointing(context: &Context<'_>, relationship: &Relationship, table: &Table, id: Uuid) -> Outcome<Vec<Uuid>> {
+fn pointing(
+    context: &Context<'_>,
+    relationship: &Relationship,
+    table: &Table,
+    id: Uuid,
+) -> Outcome<Vec<Uuid>> {
     let referencing = context.schema.table(relationship.referencing);
     let Some(column) = referencing.column(&relationship.column) else {
         return Ok(Vec::new());
@@ -107,7 +124,11 @@ fn pointing(context: &Context<'_>, relationship: &Relationship, table: &Table, i
         quoted(&column.name)
     );
     if column.has_several_targets() {
-        sql.push_str(&format!(" AND {} = '{}'", quoted(&type_column(&column.name)), table.name.replace('\'', "''")));
+        sql.push_str(&format!(
+            " AND {} = '{}'",
+            quoted(&type_column(&column.name)),
+            table.name.replace('\'', "''")
+        ));
     }
     let mut statement = context.db.prepare_cached(&sql)?;
     let found = statement.query_map([id.to_string()], |row| row.get::<_, String>(0))?;
@@ -133,9 +154,16 @@ fn unlink(context: &Context<'_>, table: &Table, column: &str, id: Uuid) -> Outco
 /// Pairs of a many-to-many relationship go with either of their rows.
 fn part(context: &Context<'_>, link: &ManyToMany, index: TableIndex, id: Uuid) -> Outcome<()> {
     let table = context.schema.table(link.intersect);
-    let sides = [(link.first, &link.first_column), (link.second, &link.second_column)];
+    let sides = [
+        (link.first, &link.first_column),
+        (link.second, &link.second_column),
+    ];
     for (_, column) in sides.into_iter().filter(|(side, _)| *side == index) {
-        let sql = format!("DELETE FROM {} WHERE {} = ?1", quoted(&table.name), quoted(column));
+        let sql = format!(
+            "DELETE FROM {} WHERE {} = ?1",
+            quoted(&table.name),
+            quoted(column)
+        );
         context.db.prepare_cached(&sql)?.execute([id.to_string()])?;
     }
     Ok(())

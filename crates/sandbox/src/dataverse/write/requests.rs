@@ -13,11 +13,16 @@ use crate::dataverse::resource::Request;
 use crate::dataverse::schema::{Single, Table};
 use crate::dataverse::write::payload::{Object, object};
 use crate::dataverse::write::{
-    Key, Upserted, create_from, delete_row, fault, links, parties, reference, rights, update_from, upsert_from,
+    Key, Upserted, create_from, delete_row, fault, links, parties, reference, rights, update_from,
+    upsert_from,
 };
 
 /// `POST /contacts`, and `POST /accounts(…)/contact_customer_accounts`.
-pub(crate) fn create<'s>(request: &Request<'_, 's>, table: &'s Table, parent: Option<Parent<'s>>) -> Outcome<Answer> {
+pub(crate) fn create<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    parent: Option<Parent<'s>>,
+) -> Outcome<Answer> {
     let context = request.context;
     rights::demand_bypass(context)?;
     if let Some(parent) = parent {
@@ -63,34 +68,65 @@ pub(crate) fn delete<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid) 
 }
 
 /// `PUT /contacts(…)/telephone1`.
-pub(crate) fn set_property<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, name: &str) -> Outcome<Answer> {
+pub(crate) fn set_property<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    name: &str,
+) -> Outcome<Answer> {
     let mut body = object(table, &request.operation.body)?;
     let Some(value) = body.remove("value") else {
-        let text = format!("The body of a single property is an object with the member 'value', the new value of '{name}'.");
+        let text = format!(
+            "The body of a single property is an object with the member 'value', the new value of '{name}'."
+        );
         return Err(Fault::syntax(text));
     };
     property(request, table, id, name, value)
 }
 
 /// `DELETE /contacts(…)/telephone1`.
-pub(crate) fn clear_property<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, name: &str) -> Outcome<Answer> {
+pub(crate) fn clear_property<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    name: &str,
+) -> Outcome<Answer> {
     property(request, table, id, name, Value::Null)
 }
 
-fn property<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, name: &str, value: Value) -> Outcome<Answer> {
+fn property<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    name: &str,
+    value: Value,
+) -> Outcome<Answer> {
     let context = request.context;
     rights::demand_bypass(context)?;
-    let known = table.column(name).is_some_and(|column| !column.is_parties()) || table.lookup_value(name).is_some();
+    let known = table
+        .column(name)
+        .is_some_and(|column| !column.is_parties())
+        || table.lookup_value(name).is_some();
     if !known {
         return Err(Fault::no_segment(name));
     }
     demand_match(context, table, id)?;
-    update_from(context, table, id, &Object::from_iter([(name.to_owned(), value)]))?;
+    update_from(
+        context,
+        table,
+        id,
+        &Object::from_iter([(name.to_owned(), value)]),
+    )?;
     Ok(no_content())
 }
 
 /// `PUT /accounts(…)/primarycontactid/$ref`.
-pub(crate) fn link_single<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, single: &'s Single) -> Outcome<Answer> {
+pub(crate) fn link_single<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    single: &'s Single,
+) -> Outcome<Answer> {
     let context = request.context;
     rights::demand_bypass(context)?;
     let address = named(table, &request.operation.body)?;
@@ -99,7 +135,12 @@ pub(crate) fn link_single<'s>(request: &Request<'_, 's>, table: &'s Table, id: U
 }
 
 /// `DELETE /accounts(…)/primarycontactid/$ref`.
-pub(crate) fn unlink_single<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, single: &'s Single) -> Outcome<Answer> {
+pub(crate) fn unlink_single<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    single: &'s Single,
+) -> Outcome<Answer> {
     rights::demand_bypass(request.context)?;
     links::clear(request.context, table, id, single)?;
     Ok(no_content())
@@ -111,13 +152,18 @@ pub(crate) fn link<'s>(request: &Request<'_, 's>, parent: Parent<'s>) -> Outcome
     rights::demand_bypass(context)?;
     read::must_exist(context, parent.table, parent.id)?;
     let address = named(parent.table, &request.operation.body)?;
-    let (_, child) = reference::resolve_reference(context, &address, Some(parent.collection.target))?;
+    let (_, child) =
+        reference::resolve_reference(context, &address, Some(parent.collection.target))?;
     links::attach(context, parent, child)?;
     Ok(no_content())
 }
 
 /// `DELETE /accounts(…)/contact_customer_accounts(…)/$ref`.
-pub(crate) fn unlink<'s>(request: &Request<'_, 's>, parent: Parent<'s>, id: Uuid) -> Outcome<Answer> {
+pub(crate) fn unlink<'s>(
+    request: &Request<'_, 's>,
+    parent: Parent<'s>,
+    id: Uuid,
+) -> Outcome<Answer> {
     rights::demand_bypass(request.context)?;
     read::must_exist(request.context, parent.table, parent.id)?;
     links::detach(request.context, parent, id)?;
@@ -135,7 +181,10 @@ pub(crate) fn unlink_named<'s>(request: &Request<'_, 's>, parent: Parent<'s>) ->
 }
 
 /// `PUT /emails(…)/email_activity_parties`: the whole list anew.
-pub(crate) fn replace_parties<'s>(request: &Request<'_, 's>, parent: Parent<'s>) -> Outcome<Answer> {
+pub(crate) fn replace_parties<'s>(
+    request: &Request<'_, 's>,
+    parent: Parent<'s>,
+) -> Outcome<Answer> {
     let context = request.context;
     if !parties::are(context.schema, parent.collection) {
         return Err(Fault::method_not_allowed());
@@ -155,12 +204,19 @@ pub(crate) fn replace_parties<'s>(request: &Request<'_, 's>, parent: Parent<'s>)
 fn named(table: &Table, body: &[u8]) -> Outcome<String> {
     match object(table, body)?.remove("@odata.id") {
         Some(Value::String(address)) => Ok(address),
-        _ => Err(Fault::syntax("The body of a $ref is an object with the member '@odata.id', the address of a row.")),
+        _ => Err(Fault::syntax(
+            "The body of a $ref is an object with the member '@odata.id', the address of a row.",
+        )),
     }
 }
 
 /// The answer to a row that was written: the row itself when it is wanted back.
-fn written<'s>(request: &Request<'_, 's>, table: &'s Table, id: Uuid, status: StatusCode) -> Outcome<Answer> {
+fn written<'s>(
+    request: &Request<'_, 's>,
+    table: &'s Table,
+    id: Uuid,
+    status: StatusCode,
+) -> Outcome<Answer> {
     if request.context.returns_representation() {
         return read::representation(request.context, table, id, &request.options, status);
     }
@@ -179,10 +235,19 @@ fn demand_match(context: &Context<'_>, table: &Table, id: Uuid) -> Outcome<()> {
         return Ok(());
     }
     if !table.optimistic_concurrency || table.column("versionnumber").is_none() {
-        let text = format!("Optimistic concurrency isn't enabled for entity type {}.", table.name);
+        let text = format!(
+            "Optimistic concurrency isn't enabled for entity type {}.",
+            table.name
+        );
         return Err(Fault::new(StatusCode::BAD_REQUEST, "0x8006088d", text));
     }
-    let version = records::version(context.db, table, id)?.unwrap_or_default().to_string();
+    let version = records::version(context.db, table, id)?
+        .unwrap_or_default()
+        .to_string();
     let same = |etag: &str| etag.trim().trim_start_matches("W/").trim_matches('"') == version;
-    if wanted.split(',').any(same) { Ok(()) } else { Err(Fault::version_mismatch()) }
+    if wanted.split(',').any(same) {
+        Ok(())
+    } else {
+        Err(Fault::version_mismatch())
+    }
 }

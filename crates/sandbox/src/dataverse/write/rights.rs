@@ -12,13 +12,27 @@ use crate::dataverse::security::{Access, privilege_id};
 
 /// Headers that leave business logic out, with the privilege that it takes.
 const BYPASSES: [(&str, &str); 3] = [
-    ("mscrm.bypasscustompluginexecution", "prvBypassCustomPlugins"),
-    ("mscrm.bypassbusinesslogicexecution", "prvBypassCustomBusinessLogic"),
-    ("mscrm.bypassbusinesslogicexecutionstepids", "prvBypassCustomBusinessLogic"),
+    (
+        "mscrm.bypasscustompluginexecution",
+        "prvBypassCustomPlugins",
+    ),
+    (
+        "mscrm.bypassbusinesslogicexecution",
+        "prvBypassCustomBusinessLogic",
+    ),
+    (
+        "mscrm.bypassbusinesslogicexecutionstepids",
+        "prvBypassCustomBusinessLogic",
+    ),
 ];
 
 /// To point at a row, a caller needs Append on the one that points and AppendTo on the other.
-pub(super) fn demand_links(context: &Context<'_>, table: &Table, id: Option<Uuid>, cells: &Cells) -> Outcome<()> {
+pub(super) fn demand_links(
+    context: &Context<'_>,
+    table: &Table,
+    id: Option<Uuid>,
+    cells: &Cells,
+) -> Outcome<()> {
     let mut appended = false;
     for (name, cell) in cells {
         // Who owns a row is a matter of Assign.

@@ -21,8 +21,15 @@ pub(super) struct Values<'c> {
 
 impl<'c> Values<'c> {
     pub(super) fn of(context: &Context<'_>, table: &'c Table) -> Self {
-        let kind = context.header("content-type").unwrap_or_default().to_ascii_lowercase().replace(' ', "");
-        Self { table, numbers_as_text: kind.contains("ieee754compatible=true") }
+        let kind = context
+            .header("content-type")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .replace(' ', "");
+        Self {
+            table,
+            numbers_as_text: kind.contains("ieee754compatible=true"),
+        }
     }
 
     /// The cell that a value makes. What is not kept, such as an image, makes an empty one.
@@ -31,7 +38,12 @@ impl<'c> Values<'c> {
             return Ok(Cell::NULL);
         }
         if value.is_object() || value.is_array() {
-            return Err(fault::node(self.table, &column.name, value, "PrimitiveValue"));
+            return Err(fault::node(
+                self.table,
+                &column.name,
+                value,
+                "PrimitiveValue",
+            ));
         }
         match &column.kind {
             Kind::Text { max, .. } | Kind::Memo { max } => self.text(column, value, *max),
@@ -47,13 +59,28 @@ impl<'c> Values<'c> {
                 }
                 Ok(Cell::whole(whole))
             }
-            Kind::Choice { .. } | Kind::State { .. } | Kind::Status { .. } => self.choice(column, value),
+            Kind::Choice { .. } | Kind::State { .. } | Kind::Status { .. } => {
+                self.choice(column, value)
+            }
             Kind::Big | Kind::Version => self.int64(value),
-            Kind::Decimal { precision, min, max } | Kind::Money { precision, min, max } => {
+            Kind::Decimal {
+                precision,
+                min,
+                max,
+            }
+            | Kind::Money {
+                precision,
+                min,
+                max,
+            } => {
                 let real = self.decimal(value)?;
                 self.within(column, real, (*min, *max), *precision)
             }
-            Kind::Double { precision, min, max } => {
+            Kind::Double {
+                precision,
+                min,
+                max,
+            } => {
                 let real = self.double(value)?;
                 self.within(column, real, (*min, *max), *precision)
             }
@@ -64,8 +91,13 @@ impl<'c> Values<'c> {
                 let id = self.guid(value)?;
                 Ok(Cell::text(id.to_string()))
             }
-            Kind::Image => value.as_str().map(|_| Cell::NULL).ok_or_else(|| fault::literal(self.table, value, "Edm.Binary")),
-            Kind::Lookup { .. } | Kind::Parties { .. } => Err(fault::unknown_member(self.table, &column.name)),
+            Kind::Image => value
+                .as_str()
+                .map(|_| Cell::NULL)
+                .ok_or_else(|| fault::literal(self.table, value, "Edm.Binary")),
+            Kind::Lookup { .. } | Kind::Parties { .. } => {
+                Err(fault::unknown_member(self.table, &column.name))
+            }
         }
     }
 
@@ -76,19 +108,29 @@ impl<'c> Values<'c> {
 
     /// Empty text is kept as no text at all, as the platform does.
     fn text(&self, column: &Column, value: &Value, max: usize) -> Outcome<Cell> {
-        let text = value.as_str().ok_or_else(|| fault::literal(self.table, value, "Edm.String"))?;
+        let text = value
+            .as_str()
+            .ok_or_else(|| fault::literal(self.table, value, "Edm.String"))?;
         // A text of so many bytes has at most so many code units: most need not be counted.
         if text.len() > max && text.encode_utf16().count() > max {
             return Err(fault::too_long(self.table, column, max));
         }
-        Ok(if text.is_empty() { Cell::NULL } else { Cell::text(text) })
+        Ok(if text.is_empty() {
+            Cell::NULL
+        } else {
+            Cell::text(text)
+        })
     }
 
     fn choices(&self, column: &Column, value: &Value, known: &[i64]) -> Outcome<Cell> {
         let wrong = || fault::literal(self.table, value, "Edm.String");
         let text = value.as_str().ok_or_else(wrong)?;
         let mut chosen = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let one: i64 = part.parse().map_err(|_| wrong())?;
             if !known.contains(&one) {
                 return Err(fault::choice(self.table, column, one, known));
@@ -112,7 +154,11 @@ impl<'c> Values<'c> {
             Kind::Status { options } => options.iter().map(|option| option.value).collect(),
             _ => Vec::new(),
         };
-        if known.contains(&whole) { Ok(Cell::whole(whole)) } else { Err(fault::choice(self.table, column, whole, &known)) }
+        if known.contains(&whole) {
+            Ok(Cell::whole(whole))
+        } else {
+            Err(fault::choice(self.table, column, whole, &known))
+        }
     }
 
     /// Text that holds a number is taken, as OData's reader does for all but decimals and long ones.
@@ -123,7 +169,9 @@ impl<'c> Values<'c> {
             _ => None,
         };
         let whole = whole.and_then(|whole| i32::try_from(whole).ok());
-        whole.map(i64::from).ok_or_else(|| fault::literal(self.table, value, "Edm.Int32"))
+        whole
+            .map(i64::from)
+            .ok_or_else(|| fault::literal(self.table, value, "Edm.Int32"))
     }
 
     fn int64(&self, value: &Value) -> Outcome<Cell> {
@@ -133,14 +181,22 @@ impl<'c> Values<'c> {
             Value::String(_) => return Err(fault::compatibility(self.table, "Edm.Int64")),
             _ => None,
         };
-        whole.map(Cell::whole).ok_or_else(|| fault::literal(self.table, value, "Edm.Int64"))
+        whole
+            .map(Cell::whole)
+            .ok_or_else(|| fault::literal(self.table, value, "Edm.Int64"))
     }
 
     fn decimal(&self, value: &Value) -> Outcome<f64> {
         match value {
-            Value::Number(number) => number.as_f64().ok_or_else(|| fault::literal(self.table, value, "Edm.Decimal")),
+            Value::Number(number) => number
+                .as_f64()
+                .ok_or_else(|| fault::literal(self.table, value, "Edm.Decimal")),
             Value::String(text) if self.numbers_as_text => {
-                let real = text.trim().parse().ok().filter(|real: &f64| real.is_finite());
+                let real = text
+                    .trim()
+                    .parse()
+                    .ok()
+                    .filter(|real: &f64| real.is_finite());
                 real.ok_or_else(|| fault::literal(self.table, value, "Edm.Decimal"))
             }
             Value::String(_) => Err(fault::compatibility(self.table, "Edm.Decimal")),
@@ -151,13 +207,23 @@ impl<'c> Values<'c> {
     fn double(&self, value: &Value) -> Outcome<f64> {
         let real = match value {
             Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse().ok().filter(|real: &f64| real.is_finite()),
+            Value::String(text) => text
+                .trim()
+                .parse()
+                .ok()
+                .filter(|real: &f64| real.is_finite()),
             _ => None,
         };
         real.ok_or_else(|| fault::literal(self.table, value, "Edm.Double"))
     }
 
-    fn within(&self, column: &Column, real: f64, bounds: (f64, f64), precision: u8) -> Outcome<Cell> {
+    fn within(
+        &self,
+        column: &Column,
+        real: f64,
+        bounds: (f64, f64),
+        precision: u8,
+    ) -> Outcome<Cell> {
         if real < bounds.0 || real > bounds.1 {
             return Err(fault::decimal_range(self.table, column));
         }
@@ -171,18 +237,23 @@ impl<'c> Values<'c> {
             Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
             _ => None,
         };
-        truth.map(Cell::from).ok_or_else(|| fault::literal(self.table, value, "Edm.Boolean"))
+        truth
+            .map(Cell::from)
+            .ok_or_else(|| fault::literal(self.table, value, "Edm.Boolean"))
     }
 
     /// A moment without its offset from UTC is none: OData insists on it.
     fn moment(&self, value: &Value) -> Outcome<Cell> {
         let moment = value.as_str().and_then(moment);
-        let moment = moment.ok_or_else(|| fault::literal(self.table, value, "Edm.DateTimeOffset"))?;
+        let moment =
+            moment.ok_or_else(|| fault::literal(self.table, value, "Edm.DateTimeOffset"))?;
         kept(moment)
     }
 
     fn date(&self, value: &Value) -> Outcome<Cell> {
-        let date: Option<NaiveDate> = value.as_str().and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok());
+        let date: Option<NaiveDate> = value
+            .as_str()
+            .and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok());
         let date = date.ok_or_else(|| fault::literal(self.table, value, "Edm.Date"))?;
         kept(date.and_time(chrono::NaiveTime::MIN).and_utc())
     }
@@ -193,7 +264,9 @@ const FIRST: i64 = -6_847_804_800;
 
 fn kept(moment: DateTime<Utc>) -> Outcome<Cell> {
     if moment.timestamp() < FIRST {
-        return Err(fault::too_early(&moment.format("%m/%d/%Y %H:%M:%S").to_string()));
+        return Err(fault::too_early(
+            &moment.format("%m/%d/%Y %H:%M:%S").to_string(),
+        ));
     }
     Ok(Cell::whole(moment.timestamp()))
 }
@@ -204,16 +277,24 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     }
     // Seconds may be left out.
     if let Some(bare) = text.strip_suffix('Z') {
-        return NaiveDateTime::parse_from_str(bare, "%Y-%m-%dT%H:%M").ok().map(|moment| moment.and_utc());
+        return NaiveDateTime::parse_from_str(bare, "%Y-%m-%dT%H:%M")
+            .ok()
+            .map(|moment| moment.and_utc());
     }
-    DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M%:z").ok().map(|moment| moment.with_timezone(&Utc))
+    DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M%:z")
+        .ok()
+        .map(|moment| moment.with_timezone(&Utc))
 }
 
 pub(super) fn rounded(real: f64, precision: u8) -> f64 {
     let factor = 10_f64.powi(i32::from(precision));
     let scaled = real * factor;
     // Beyond this a double has no such digits left.
-    if scaled.abs() < 9.0e15 { scaled.round() / factor } else { real }
+    if scaled.abs() < 9.0e15 {
+        scaled.round() / factor
+    } else {
+        real
+    }
 }
 
 #[cfg(test)]
@@ -222,10 +303,25 @@ mod tests {
 
     #[test]
     fn a_moment_needs_its_offset_and_not_its_seconds() {
-        for text in ["2024-03-01T00:30:00Z", "2024-03-01T02:30:00+02:00", "2024-03-01T00:30Z", "2024-02-29T17:30-07:00"] {
-            assert_eq!(moment(text).map(|at| at.timestamp()), Some(1_709_253_000), "{text}");
+        for text in [
+            "2024-03-01T00:30:00Z",
+            "2024-03-01T02:30:00+02:00",
+            "2024-03-01T00:30Z",
+            "2024-02-29T17:30-07:00",
+        ] {
+            assert_eq!(
+                moment(text).map(|at| at.timestamp()),
+                Some(1_709_253_000),
+                "{text}"
+            );
         }
-        for text in ["2024-03-01", "2024-03-01T00:30:00", "3/1/2024", "", "2024-02-30T00:00:00Z"] {
+        for text in [
+            "2024-03-01",
+            "2024-03-01T00:30:00",
+            "3/1/2024",
+            "",
+            "2024-02-30T00:00:00Z",
+        ] {
             assert_eq!(moment(text), None, "{text}");
         }
     }

@@ -234,7 +234,7 @@ fn column(table: &str, schema: &str, seed: &ColumnSeed) -> Result<RawColumn, Str
     if choice && (seed.options.is_empty() == seed.global.is_none()) {
         return Err(format!("{place} needs either 'options' or 'global'"));
     }
-    if !choice && !(seed.options.is_empty() && seed.global.is_none()) {
+    if !choice && (seed.global.is_some() || !seed.options.is_empty()) {
         return Err(format!("{place} has options, but is no choice"));
     }
     let targets = match seed.kind {

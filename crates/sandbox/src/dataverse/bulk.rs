@@ -52,7 +52,10 @@ pub(crate) fn delete_multiple(_: &Call<'_, '_>) -> Outcome<Answer> {
 }
 
 /// Does something with every target. The first that fails ends it, and the message says which.
-fn each<'s>(call: &Call<'_, 's>, mut work: impl FnMut(&'s Table, &Object) -> Outcome<()>) -> Outcome<()> {
+fn each<'s>(
+    call: &Call<'_, 's>,
+    mut work: impl FnMut(&'s Table, &Object) -> Outcome<()>,
+) -> Outcome<()> {
     let Subject::Set(table) = call.subject else {
         return Err(Fault::argument("The operation is called on an entity set."));
     };
@@ -72,7 +75,9 @@ fn each<'s>(call: &Call<'_, 's>, mut work: impl FnMut(&'s Table, &Object) -> Out
 
 /// A target says of which table it is, and it is of this one.
 fn target_of<'t>(call: &Call<'_, '_>, table: &Table, target: &'t Value) -> Outcome<&'t Object> {
-    let target = target.as_object().ok_or_else(|| Fault::payload(table, "A target is an object."))?;
+    let target = target
+        .as_object()
+        .ok_or_else(|| Fault::payload(table, "A target is an object."))?;
     let named = typed(call.context(), target)?;
     match named {
         Some(named) if named.name == table.name => Ok(target),
@@ -101,26 +106,50 @@ fn key(call: &Call<'_, '_>, table: &Table, target: &Object) -> Outcome<Option<Ke
     let Some(id) = target.get(&table.key).filter(|id| !id.is_null()) else {
         return Ok(None);
     };
-    let id = id.as_str().and_then(|text| text.trim_matches(['{', '}']).parse::<Uuid>().ok());
-    let id = id.ok_or_else(|| Fault::payload(table, format!("The value of '{}' is no identifier.", table.key)))?;
+    let id = id
+        .as_str()
+        .and_then(|text| text.trim_matches(['{', '}']).parse::<Uuid>().ok());
+    let id = id.ok_or_else(|| {
+        Fault::payload(
+            table,
+            format!("The value of '{}' is no identifier.", table.key),
+        )
+    })?;
     Ok(Some(Key::Id(id)))
 }
 
 /// `accounts(accountnumber='A1')`, whole or relative; the row need not be there.
 fn of_address(call: &Call<'_, '_>, table: &Table, address: &str) -> Outcome<Key> {
-    let behind = address.split_once("/api/data/").and_then(|(_, rest)| rest.split_once('/'));
+    let behind = address
+        .split_once("/api/data/")
+        .and_then(|(_, rest)| rest.split_once('/'));
     let path = behind.map_or(address.trim_start_matches('/'), |(_, path)| path);
     let segments = segments(path)?;
     match segments.as_slice() {
-        [segment] if segment.name == table.set => Key::of(call.context(), table, segment.key(&Aliases::default())?),
-        _ => Err(Fault::payload(table, format!("The value '{address}' of '@odata.id' is no address of a row of '{}'.", table.set))),
+        [segment] if segment.name == table.set => {
+            Key::of(call.context(), table, segment.key(&Aliases::default())?)
+        }
+        _ => Err(Fault::payload(
+            table,
+            format!(
+                "The value '{address}' of '@odata.id' is no address of a row of '{}'.",
+                table.set
+            ),
+        )),
     }
 }
 
 fn no_key(table: &Table) -> Fault {
-    Fault::payload(table, format!("The key '{}' is missing, and so is '@odata.id'.", table.key))
+    Fault::payload(
+        table,
+        format!("The key '{}' is missing, and so is '@odata.id'.", table.key),
+    )
 }
 
 fn without_key(table: &Table, target: &Object) -> Object {
-    target.iter().filter(|(name, _)| **name != table.key).map(|(name, value)| (name.clone(), value.clone())).collect()
+    target
+        .iter()
+        .filter(|(name, _)| **name != table.key)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

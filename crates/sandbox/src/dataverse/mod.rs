@@ -20,6 +20,7 @@ mod resource;
 mod schema;
 mod security;
 mod service;
+mod shares;
 mod store;
 mod write;
 
@@ -90,11 +91,7 @@ async fn admit(
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let work = move || answer(&world, &arrival, &method, &uri, &headers, &body);
     let answered = tokio::task::spawn_blocking(work).await;
-    let mut response = answered.unwrap_or_else(|_| {
-        let text = "An unexpected error occurred in the sandbox.";
-        let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
-        fault.answer().map(Body::from)
-    });
+    let mut response = answered.unwrap_or_else(|_| Fault::unexpected().answer().map(Body::from));
     permit.decorate(response.headers_mut());
     response
 }

@@ -2,7 +2,9 @@
 
 mod support;
 
+mod actions;
 mod batch;
+mod bulk;
 mod creating;
 mod discovery;
 mod functions;

@@ -1,7 +1,7 @@
 //! `BulkDelete`: what fits a query is deleted. In Dataverse a job does it some time later; here it
 //! is done before the answer, and the job says that it is done.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dataverse::answer::Answer;
@@ -22,8 +22,14 @@ pub(super) fn delete(call: &Call<'_, '_>) -> Outcome<Answer> {
     let context = call.context();
     let name = call.arguments.text("JobName")?;
     for query in call.arguments.list("QuerySet")? {
-        let of = query.get("EntityName").and_then(Value::as_str).unwrap_or_default();
-        let table = context.schema.by_name(of).ok_or_else(|| platform::no_table(of))?;
+        let of = query
+            .get("EntityName")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let table = context
+            .schema
+            .by_name(of)
+            .ok_or_else(|| platform::no_table(of))?;
         context.demand(Access::Delete, table)?;
         let filter = match query.get("Criteria").filter(|criteria| !criteria.is_null()) {
             Some(criteria) => group(table, criteria, 0)?,
@@ -46,11 +52,20 @@ fn sweep<'s>(context: &Context<'s>, table: &'s Table, filter: Option<&str>) -> O
     loop {
         let answer = read::many(context, table, None, &options, "")?;
         let page: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let rows = page.get("value").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let rows = page
+            .get("value")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let mut gone = 0_usize;
         for row in rows {
-            let id = row.get(&table.key).and_then(Value::as_str).and_then(|id| id.parse().ok());
-            gone += usize::from(id.is_some_and(|id| alone(context, || delete_row(context, table, id)).is_ok()));
+            let id = row
+                .get(&table.key)
+                .and_then(Value::as_str)
+                .and_then(|id| id.parse().ok());
+            gone += usize::from(
+                id.is_some_and(|id| alone(context, || delete_row(context, table, id)).is_ok()),
+            );
         }
         if gone == 0 {
             return Ok(());
@@ -62,7 +77,11 @@ fn sweep<'s>(context: &Context<'s>, table: &'s Table, filter: Option<&str>) -> O
 fn alone(context: &Context<'_>, work: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
     context.db.execute_batch("SAVEPOINT bulk_delete")?;
     let done = work();
-    let end = if done.is_ok() { "RELEASE bulk_delete" } else { "ROLLBACK TO bulk_delete; RELEASE bulk_delete" };
+    let end = if done.is_ok() {
+        "RELEASE bulk_delete"
+    } else {
+        "ROLLBACK TO bulk_delete; RELEASE bulk_delete"
+    };
     context.db.execute_batch(end)?;
     done
 }
@@ -83,7 +102,10 @@ fn job(context: &Context<'_>, name: &str) -> Outcome<Uuid> {
         ("createdon".to_owned(), now()),
         ("startedon".to_owned(), now()),
         ("completedon".to_owned(), now()),
-        ("ownerid".to_owned(), Cell::row("systemuser", context.caller.id)),
+        (
+            "ownerid".to_owned(),
+            Cell::row("systemuser", context.caller.id),
+        ),
     ]);
     cells.retain(|name, _| table.column(name).is_some());
     cells.insert(table.key.clone(), Cell::text(id.to_string()));
@@ -95,14 +117,29 @@ fn job(context: &Context<'_>, name: &str) -> Outcome<Uuid> {
 
 fn group(table: &Table, filter: &Value, level: usize) -> Outcome<Option<String>> {
     if level > LEVELS_MAX {
-        return Err(Fault::syntax("The filters of the query are nested too deeply."));
+        return Err(Fault::syntax(
+            "The filters of the query are nested too deeply.",
+        ));
     }
-    let word = match filter.get("FilterOperator").map(|word| word.as_str().unwrap_or("And")) {
+    let word = match filter
+        .get("FilterOperator")
+        .map(|word| word.as_str().unwrap_or("And"))
+    {
         None | Some("And") => " and ",
         Some("Or") => " or ",
-        Some(other) => return Err(Fault::argument(format!("The filter operator '{other}' is neither And nor Or."))),
+        Some(other) => {
+            return Err(Fault::argument(format!(
+                "The filter operator '{other}' is neither And nor Or."
+            )));
+        }
     };
-    let list = |name: &str| filter.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |name: &str| {
+        filter
+            .get(name)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut parts = Vec::new();
     for condition in list("Conditions") {
         parts.push(self::condition(table, &condition)?);
@@ -114,13 +151,29 @@ fn group(table: &Table, filter: &Value, level: usize) -> Outcome<Option<String>>
 }
 
 fn condition(table: &Table, condition: &Value) -> Outcome<String> {
-    let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        condition
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let (attribute, operator) = (text("AttributeName"), text("Operator"));
-    let column = table.column(attribute).ok_or_else(|| Fault::no_property(attribute, &table.name))?;
+    let column = table
+        .column(attribute)
+        .ok_or_else(|| Fault::no_property(attribute, &table.name))?;
     let property = column.property();
-    let given = condition.get("Values").and_then(Value::as_array).cloned().unwrap_or_default();
+    let given = condition
+        .get("Values")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let values: Vec<String> = given.iter().map(literal).collect::<Outcome<_>>()?;
-    let one = || values.first().cloned().ok_or_else(|| Fault::argument(format!("The operator '{operator}' takes a value.")));
+    let one = || {
+        values
+            .first()
+            .cloned()
+            .ok_or_else(|| Fault::argument(format!("The operator '{operator}' takes a value.")))
+    };
     let compared = |word: &str| Ok(format!("{property} {word} {}", one()?));
     let called = |name: &str| Ok(format!("{name}({property},{})", one()?));
     match operator {
@@ -143,15 +196,25 @@ fn condition(table: &Table, condition: &Value) -> Outcome<String> {
                 [one] => format!(",PropertyValue={one}"),
                 _ => return Ok(listed(operator, &property, &given)),
             };
-            Ok(format!("Microsoft.Dynamics.CRM.{other}(PropertyName='{property}'{values})"))
+            Ok(format!(
+                "Microsoft.Dynamics.CRM.{other}(PropertyName='{property}'{values})"
+            ))
         }
-        other => Err(Fault::argument(format!("The operator '{other}' is not known."))),
+        other => Err(Fault::argument(format!(
+            "The operator '{other}' is not known."
+        ))),
     }
 }
 
 fn listed(operator: &str, property: &str, given: &[Value]) -> String {
-    let texts: Vec<String> = given.iter().map(|value| quoted(&plain(bare(value)))).collect();
-    format!("Microsoft.Dynamics.CRM.{operator}(PropertyName='{property}',PropertyValues=[{}])", texts.join(","))
+    let texts: Vec<String> = given
+        .iter()
+        .map(|value| quoted(&plain(bare(value))))
+        .collect();
+    format!(
+        "Microsoft.Dynamics.CRM.{operator}(PropertyName='{property}',PropertyValues=[{}])",
+        texts.join(",")
+    )
 }
 
 /// `{"Value": "…", "Type": "System.Guid"}` as the value alone.
@@ -160,7 +223,9 @@ fn bare(value: &Value) -> &Value {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn quoted(text: &str) -> String {
@@ -170,14 +235,25 @@ fn quoted(text: &str) -> String {
 /// A value as a literal of OData: by its type, and as a text when that says nothing.
 fn literal(value: &Value) -> Outcome<String> {
     let own = bare(value);
-    let kind = value.get("Type").and_then(Value::as_str).unwrap_or_default();
+    let kind = value
+        .get("Type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let text = plain(own);
     Ok(match (own, kind) {
-        (Value::Object(_) | Value::Array(_), _) => return Err(Fault::argument("A value of a condition is a text, a number or a truth value.")),
+        (Value::Object(_) | Value::Array(_), _) => {
+            return Err(Fault::argument(
+                "A value of a condition is a text, a number or a truth value.",
+            ));
+        }
         (Value::Number(_) | Value::Bool(_) | Value::Null, _) => text,
-        (_, "System.Guid") => text.parse::<Uuid>().map_err(|_| Fault::argument(format!("'{text}' is no identifier.")))?.to_string(),
+        (_, "System.Guid") => text
+            .parse::<Uuid>()
+            .map_err(|_| Fault::argument(format!("'{text}' is no identifier.")))?
+            .to_string(),
         (_, "System.Int32" | "System.Int64" | "System.Decimal" | "System.Double") => {
-            text.parse::<f64>().map_err(|_| Fault::argument(format!("'{text}' is no number.")))?;
+            text.parse::<f64>()
+                .map_err(|_| Fault::argument(format!("'{text}' is no number.")))?;
             text
         }
         (_, "System.Boolean") => text.to_ascii_lowercase(),

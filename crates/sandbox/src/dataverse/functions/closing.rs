@@ -51,16 +51,25 @@ const QUOTE_WON: Closing = Closing {
     state: 2,
     over: ("0x80040233", "The quote has already been won or closed."),
 };
-const QUOTE_CLOSED: Closing = Closing { state: 3, ..QUOTE_WON };
+const QUOTE_CLOSED: Closing = Closing {
+    state: 3,
+    ..QUOTE_WON
+};
 const ORDER_FULFILLED: Closing = Closing {
     parameter: "OrderClose",
     activity: "orderclose",
     table: "salesorder",
     lookup: "salesorderid",
     state: 3,
-    over: ("0x80040233", "The order has already been fulfilled or canceled."),
+    over: (
+        "0x80040233",
+        "The order has already been fulfilled or canceled.",
+    ),
 };
-const ORDER_CANCELED: Closing = Closing { state: 2, ..ORDER_FULFILLED };
+const ORDER_CANCELED: Closing = Closing {
+    state: 2,
+    ..ORDER_FULFILLED
+};
 
 pub(super) fn close_incident(call: &Call<'_, '_>) -> Outcome<Answer> {
     CASE.close(call)
@@ -93,9 +102,17 @@ pub(super) fn cancel_order(call: &Call<'_, '_>) -> Outcome<Answer> {
 impl Closing {
     fn close(&self, call: &Call<'_, '_>) -> Outcome<Answer> {
         let context = call.context();
-        let activity = call.arguments.required(self.parameter)?.as_object().cloned().unwrap_or_default();
+        let activity = call
+            .arguments
+            .required(self.parameter)?
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         let status = call.arguments.whole("Status")?;
-        let table = context.schema.by_name(self.table).ok_or_else(|| Fault::no_segment(self.table))?;
+        let table = context
+            .schema
+            .by_name(self.table)
+            .ok_or_else(|| Fault::no_segment(self.table))?;
         let id = self.closed(context, table, &activity)?;
         let row = records::load(context.db, context.schema, table, id)?;
         let row = row.ok_or_else(|| Fault::no_row(&table.name, id))?;
@@ -118,8 +135,15 @@ impl Closing {
     }
 
     /// The row that the activity points at.
-    fn closed(&self, context: &Context<'_>, table: &Table, activity: &Map<String, Value>) -> Outcome<Uuid> {
-        let bound = activity.get(&format!("{}@odata.bind", self.lookup)).and_then(Value::as_str);
+    fn closed(
+        &self,
+        context: &Context<'_>,
+        table: &Table,
+        activity: &Map<String, Value>,
+    ) -> Outcome<Uuid> {
+        let bound = activity
+            .get(&format!("{}@odata.bind", self.lookup))
+            .and_then(Value::as_str);
         let (found, id) = match (bound, activity.get(self.lookup).and_then(Value::as_object)) {
             (Some(address), _) => entity::at(context, address)?,
             (None, Some(row)) => entity::meant(context, row, context.schema.by_name(self.table))?,
@@ -131,28 +155,46 @@ impl Closing {
             }
         };
         if found.name != table.name {
-            return Err(Fault::argument(format!("'{}' closes a row of '{}', not of '{}'.", self.parameter, table.name, found.name)));
+            return Err(Fault::argument(format!(
+                "'{}' closes a row of '{}', not of '{}'.",
+                self.parameter, table.name, found.name
+            )));
         }
         Ok(id)
     }
 
     /// The activity, which is done as soon as it is there.
     fn leave(&self, context: &Context<'_>, activity: &Map<String, Value>) -> Outcome<()> {
-        let table = context.schema.by_name(self.activity).ok_or_else(|| Fault::no_segment(self.activity))?;
+        let table = context
+            .schema
+            .by_name(self.activity)
+            .ok_or_else(|| Fault::no_segment(self.activity))?;
         let mut body = activity.clone();
         body.retain(|name, _| !matches!(name.as_str(), "@odata.type" | "statecode" | "statuscode"));
         let id = create_from(context, table, &body, None)?;
-        update_from(context, table, id, &Map::from_iter([("statecode".to_owned(), json!(1))]))
+        update_from(
+            context,
+            table,
+            id,
+            &Map::from_iter([("statecode".to_owned(), json!(1))]),
+        )
     }
 }
 
 /// What an opportunity came to, and when.
 fn outcome(context: &Context<'_>, activity: &Map<String, Value>) -> Map<String, Value> {
     let mut change = Map::new();
-    if let Some(revenue) = activity.get("actualrevenue").filter(|value| value.is_number()) {
+    if let Some(revenue) = activity
+        .get("actualrevenue")
+        .filter(|value| value.is_number())
+    {
         change.insert("actualvalue".to_owned(), revenue.clone());
     }
-    let end = activity.get("actualend").and_then(Value::as_str).and_then(|text| text.get(..10)).map(str::to_owned);
+    let end = activity
+        .get("actualend")
+        .and_then(Value::as_str)
+        .and_then(|text| text.get(..10))
+        .map(str::to_owned);
     let day = end.unwrap_or_else(|| context.now.format("%Y-%m-%d").to_string());
     change.insert("actualclosedate".to_owned(), json!(day));
     change

@@ -65,12 +65,17 @@ pub(crate) fn typed<'s>(
     Ok(Some(table))
 }
 
-/// The table whose key is the only identifier in an object.
+/// The table whose key stands in an object; of several with a key of that name, the one that it is
+/// named after.
 fn keyed<'s>(context: &Context<'s>, object: &Map<String, Value>) -> Option<&'s Table> {
-    let mut found = context
+    let mut found: Vec<&Table> = context
         .schema
         .tables
         .iter()
-        .filter(|table| object.contains_key(&table.key));
-    found.next().filter(|_| found.next().is_none())
+        .filter(|table| object.contains_key(&table.key))
+        .collect();
+    if found.len() > 1 {
+        found.retain(|table| table.key.strip_suffix("id") == Some(table.name.as_str()));
+    }
+    found.pop().filter(|_| found.is_empty())
 }

@@ -24,7 +24,12 @@ const CASE_OVER: (i64, i64) = (2, 2000);
 pub(super) fn merge(call: &Call<'_, '_>) -> Outcome<Answer> {
     let context = call.context();
     let object = |name: &str| -> Outcome<Map<String, Value>> {
-        Ok(call.arguments.required(name)?.as_object().cloned().unwrap_or_default())
+        Ok(call
+            .arguments
+            .required(name)?
+            .as_object()
+            .cloned()
+            .unwrap_or_default())
     };
     let (table, master) = entity::meant(context, &object("Target")?, None)?;
     let (other, subordinate) = entity::meant(context, &object("Subordinate")?, None)?;
@@ -37,16 +42,27 @@ pub(super) fn merge(call: &Call<'_, '_>) -> Outcome<Answer> {
         )));
     }
     if master == subordinate {
-        return Err(refused("0x80045305", "Merge cannot be performed on master and sub-entities that are identical."));
+        return Err(refused(
+            "0x80045305",
+            "Merge cannot be performed on master and sub-entities that are identical.",
+        ));
     }
     demand(context, table, &[master, subordinate])?;
     for id in [master, subordinate] {
-        let row = records::load(context.db, context.schema, table, id)?.ok_or_else(|| Fault::no_row(&table.name, id))?;
+        let row = records::load(context.db, context.schema, table, id)?
+            .ok_or_else(|| Fault::no_row(&table.name, id))?;
         if row.get("statecode").and_then(Cell::as_whole).unwrap_or(0) != 0 {
-            return Err(refused("0x80045304", "Merge is not allowed: the record is not active."));
+            return Err(refused(
+                "0x80045304",
+                "Merge is not allowed: the record is not active.",
+            ));
         }
     }
-    if let Some(content) = call.arguments.get("UpdateContent").and_then(Value::as_object) {
+    if let Some(content) = call
+        .arguments
+        .get("UpdateContent")
+        .and_then(Value::as_object)
+    {
         let mut content = content.clone();
         content.retain(|name, _| *name != table.key && name != "@odata.type");
         update_from(context, table, master, &content)?;
@@ -71,7 +87,8 @@ fn demand(context: &Context<'_>, table: &Table, ids: &[Uuid]) -> Outcome<()> {
         );
         return Err(Fault::new(StatusCode::FORBIDDEN, "0x80040220", text));
     }
-    ids.iter().try_for_each(|id| context.demand_row(Access::Write, table, *id))
+    ids.iter()
+        .try_for_each(|id| context.demand_row(Access::Write, table, *id))
 }
 
 /// Lookups that lead to the table, but for the one that says what was merged.
@@ -80,11 +97,18 @@ fn relationships<'s>(context: &Context<'s>, table: &Table) -> Vec<&'s Relationsh
         return Vec::new();
     };
     let all = context.schema.relationships.iter();
-    all.filter(|one| (one.referenced == own || one.also.contains(&own)) && one.column != "masterid").collect()
+    all.filter(|one| (one.referenced == own || one.also.contains(&own)) && one.column != "masterid")
+        .collect()
 }
 
 /// Points every row that pointed at the one at the other.
-fn hang_over(context: &Context<'_>, relationship: &Relationship, to: &Table, old: Uuid, new: Uuid) -> Outcome<()> {
+fn hang_over(
+    context: &Context<'_>,
+    relationship: &Relationship,
+    to: &Table,
+    old: Uuid,
+    new: Uuid,
+) -> Outcome<()> {
     let table = context.schema.table(relationship.referencing);
     let Some(column) = table.column(&relationship.column) else {
         return Ok(());
@@ -101,26 +125,44 @@ fn hang_over(context: &Context<'_>, relationship: &Relationship, to: &Table, old
         quoted(&column.name)
     );
     let mut statement = context.db.prepare_cached(&sql)?;
-    let found = statement.query_map([old.to_string(), to.name.clone()], |row| row.get::<_, String>(0))?;
+    let found = statement.query_map([old.to_string(), to.name.clone()], |row| {
+        row.get::<_, String>(0)
+    })?;
     let ids: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
     for id in ids.iter().filter_map(|id| id.parse::<Uuid>().ok()) {
         // A row that hung on the one and is the other would hang on itself.
         let itself = table.name == to.name && id == new;
-        let cell = if itself { Cell::NULL } else { Cell::row(&to.name, new) };
-        records::update(context.db, table, id, &Cells::from([(column.name.clone(), cell)]))?;
+        let cell = if itself {
+            Cell::NULL
+        } else {
+            Cell::row(&to.name, new)
+        };
+        records::update(
+            context.db,
+            table,
+            id,
+            &Cells::from([(column.name.clone(), cell)]),
+        )?;
     }
     Ok(())
 }
 
 fn retire(context: &Context<'_>, table: &Table, id: Uuid, master: Uuid) -> Outcome<()> {
-    let (state, status) = if table.name == "incident" { CASE_OVER } else { OVER };
+    let (state, status) = if table.name == "incident" {
+        CASE_OVER
+    } else {
+        OVER
+    };
     let cells = Cells::from([
         ("merged".to_owned(), true.into()),
         ("masterid".to_owned(), Cell::row(&table.name, master)),
         ("statecode".to_owned(), state.into()),
         ("statuscode".to_owned(), status.into()),
         ("modifiedon".to_owned(), context.now.timestamp().into()),
-        ("modifiedby".to_owned(), Cell::row("systemuser", context.caller.id)),
+        (
+            "modifiedby".to_owned(),
+            Cell::row("systemuser", context.caller.id),
+        ),
     ]);
     records::update(context.db, table, id, &cells)?;
     Ok(())

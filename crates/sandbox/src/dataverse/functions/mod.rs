@@ -20,6 +20,7 @@ mod time_zones;
 
 pub(crate) use entity::typed;
 pub(crate) use platform::VERSION;
+pub(crate) use privileges::right_bit;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
@@ -295,10 +296,17 @@ mod tests {
     fn what_is_described_is_done_and_what_is_not_is_not() {
         let all = vocabulary();
         for one in all.functions.iter().chain(&all.actions) {
-            assert!(handler(&one.name).is_some(), "{} stands in $metadata and nothing does it", one.name);
+            assert!(
+                handler(&one.name).is_some(),
+                "{} stands in $metadata and nothing does it",
+                one.name
+            );
         }
         for name in NOT_YET {
-            assert!(all.operation(name).is_none() && handler(name).is_none(), "{name}");
+            assert!(
+                all.operation(name).is_none() && handler(name).is_none(),
+                "{name}"
+            );
         }
     }
 

@@ -15,17 +15,37 @@ const ITEM: &str = "queueitem";
 
 pub(super) fn add(call: &Call<'_, '_>) -> Outcome<Answer> {
     let (context, (queues, queue)) = (call.context(), call.row()?);
-    let target = call.arguments.required("Target")?.as_object().cloned().unwrap_or_default();
+    let target = call
+        .arguments
+        .required("Target")?
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let (table, id) = entity::meant(context, &target, None)?;
-    let items = context.schema.by_name(ITEM).ok_or_else(|| Fault::no_segment(ITEM))?;
+    let items = context
+        .schema
+        .by_name(ITEM)
+        .ok_or_else(|| Fault::no_segment(ITEM))?;
     let index = context.schema.index_of(&table.name);
-    let single = index.and_then(|index| items.navigation_of("objectid", index)).ok_or_else(|| {
-        Fault::argument(format!("Rows of '{}' cannot be put into a queue.", table.name))
-    })?;
-    let properties = call.arguments.get("QueueItemProperties").and_then(Value::as_object).cloned();
+    let single = index
+        .and_then(|index| items.navigation_of("objectid", index))
+        .ok_or_else(|| {
+            Fault::argument(format!(
+                "Rows of '{}' cannot be put into a queue.",
+                table.name
+            ))
+        })?;
+    let properties = call
+        .arguments
+        .get("QueueItemProperties")
+        .and_then(Value::as_object)
+        .cloned();
     let mut body = properties.unwrap_or_default();
     body.retain(|name, _| name != "@odata.type" && *name != items.key);
-    body.insert("queueid@odata.bind".to_owned(), json!(format!("/{}({queue})", queues.set)));
+    body.insert(
+        "queueid@odata.bind".to_owned(),
+        json!(format!("/{}({queue})", queues.set)),
+    );
     let item = match waiting(context, id)? {
         // It waits in one queue at a time.
         Some(item) => {
@@ -33,7 +53,10 @@ pub(super) fn add(call: &Call<'_, '_>) -> Outcome<Answer> {
             item
         }
         None => {
-            body.insert(format!("{}@odata.bind", single.name), json!(format!("/{}({id})", table.set)));
+            body.insert(
+                format!("{}@odata.bind", single.name),
+                json!(format!("/{}({id})", table.set)),
+            );
             create_from(context, items, &body, None)?
         }
     };
@@ -45,7 +68,10 @@ pub(super) fn add(call: &Call<'_, '_>) -> Outcome<Answer> {
 fn waiting(context: &Context<'_>, id: Uuid) -> Outcome<Option<Uuid>> {
     use rusqlite::OptionalExtension as _;
     let sql = "SELECT queueitemid FROM queueitem WHERE objectid = ?1 LIMIT 1";
-    let found = context.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get::<_, String>(0));
+    let found = context
+        .db
+        .prepare_cached(sql)?
+        .query_row([id.to_string()], |row| row.get::<_, String>(0));
     Ok(found.optional()?.and_then(|id| id.parse().ok()))
 }
 
@@ -55,7 +81,10 @@ fn name(context: &Context<'_>, items: &Table, item: Uuid, table: &Table, id: Uui
     let cells = Cells::from([
         ("title".to_owned(), title.into()),
         ("enteredon".to_owned(), context.now.timestamp().into()),
-        ("objecttypecode".to_owned(), i64::from(table.type_code).into()),
+        (
+            "objecttypecode".to_owned(),
+            i64::from(table.type_code).into(),
+        ),
     ]);
     records::update(context.db, items, item, &cells)?;
     Ok(())
@@ -69,14 +98,24 @@ pub(super) fn remove(call: &Call<'_, '_>) -> Outcome<Answer> {
 
 pub(super) fn pick(call: &Call<'_, '_>) -> Outcome<Answer> {
     let (context, (items, item)) = (call.context(), call.row()?);
-    if call.arguments.get("RemoveQueueItem").and_then(Value::as_bool) == Some(true) {
+    if call
+        .arguments
+        .get("RemoveQueueItem")
+        .and_then(Value::as_bool)
+        == Some(true)
+    {
         return remove(call);
     }
     let worker = match call.arguments.get("SystemUser").and_then(Value::as_object) {
         Some(user) => entity::meant(context, user, context.schema.by_name("systemuser"))?.1,
         None => context.caller.id,
     };
-    work(context, items, item, json!(format!("/systemusers({worker})")))
+    work(
+        context,
+        items,
+        item,
+        json!(format!("/systemusers({worker})")),
+    )
 }
 
 pub(super) fn release(call: &Call<'_, '_>) -> Outcome<Answer> {
@@ -87,19 +126,36 @@ pub(super) fn release(call: &Call<'_, '_>) -> Outcome<Answer> {
 fn work<'s>(context: &Context<'s>, items: &'s Table, item: Uuid, worker: Value) -> Outcome<Answer> {
     let body = Map::from_iter([("workerid_systemuser@odata.bind".to_owned(), worker)]);
     update_from(context, items, item, &body)?;
-    records::update(context.db, items, item, &Cells::from([("workeridmodifiedon".to_owned(), context.now.timestamp().into())]))?;
+    records::update(
+        context.db,
+        items,
+        item,
+        &Cells::from([(
+            "workeridmodifiedon".to_owned(),
+            context.now.timestamp().into(),
+        )]),
+    )?;
     Ok(no_content())
 }
 
 /// A user, or every member of a team, becomes a member of the queue.
 pub(super) fn add_principal(call: &Call<'_, '_>) -> Outcome<Answer> {
     let (context, (queues, queue)) = (call.context(), call.row()?);
-    let principal = call.arguments.required("Principal")?.as_object().cloned().unwrap_or_default();
+    let principal = call
+        .arguments
+        .required("Principal")?
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let (table, id) = entity::meant(context, &principal, None)?;
     let users = match table.name.as_str() {
         "systemuser" => vec![id],
         "team" => team::members(context, id)?,
-        other => return Err(Fault::argument(format!("A principal is a user or a team, no row of '{other}'."))),
+        other => {
+            return Err(Fault::argument(format!(
+                "A principal is a user or a team, no row of '{other}'."
+            )));
+        }
     };
     for user in users {
         team::join(context, queues, queue, "queuemembership_association", user)?;

@@ -48,20 +48,36 @@ impl<'s> Share<'s> {
         let (table, id) = target(call)?;
         context.demand_row(Access::Share, table, id)?;
         if table.ownership != Ownership::User {
-            return Err(Fault::argument(format!("Rows of '{}' have no owner and cannot be shared.", table.name)));
+            return Err(Fault::argument(format!(
+                "Rows of '{}' have no owner and cannot be shared.",
+                table.name
+            )));
         }
         let named = match call.arguments.get("Revokee") {
             Some(revokee) => revokee.as_object(),
-            None => call.arguments.required("PrincipalAccess")?.get("Principal").and_then(Value::as_object),
+            None => call
+                .arguments
+                .required("PrincipalAccess")?
+                .get("Principal")
+                .and_then(Value::as_object),
         };
-        let named = named.ok_or_else(|| Fault::argument("'PrincipalAccess' names a user or a team as its 'Principal'."))?;
+        let named = named.ok_or_else(|| {
+            Fault::argument("'PrincipalAccess' names a user or a team as its 'Principal'.")
+        })?;
         let principal = entity::meant(context, named, None)?;
         if !matches!(principal.0.name.as_str(), "systemuser" | "team") {
-            let text = format!("A row is shared with a user or a team, not with a row of '{}'.", principal.0.name);
+            let text = format!(
+                "A row is shared with a user or a team, not with a row of '{}'.",
+                principal.0.name
+            );
             return Err(Fault::new(StatusCode::BAD_REQUEST, "0x8004020c", text));
         }
         read::must_exist(context, principal.0, principal.1)?;
-        Ok(Self { table, id, principal })
+        Ok(Self {
+            table,
+            id,
+            principal,
+        })
     }
 
     fn found(&self, context: &Context<'_>) -> Outcome<Option<(Uuid, i64)>> {
@@ -70,7 +86,9 @@ impl<'s> Share<'s> {
             params![self.id.to_string(), self.principal.1.to_string()],
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
         );
-        Ok(found.optional()?.and_then(|(id, mask)| Some((id.parse().ok()?, mask))))
+        Ok(found
+            .optional()?
+            .and_then(|(id, mask)| Some((id.parse().ok()?, mask))))
     }
 
     fn mask(&self, context: &Context<'_>) -> Outcome<Option<i64>> {
@@ -78,7 +96,10 @@ impl<'s> Share<'s> {
     }
 
     fn set(&self, context: &Context<'_>, mask: i64) -> Outcome<()> {
-        let table = context.schema.by_name(SHARES).ok_or_else(|| Fault::no_segment(SHARES))?;
+        let table = context
+            .schema
+            .by_name(SHARES)
+            .ok_or_else(|| Fault::no_segment(SHARES))?;
         let mut cells = Cells::from([
             ("accessrightsmask".to_owned(), mask.into()),
             ("changedon".to_owned(), context.now.timestamp().into()),
@@ -91,8 +112,14 @@ impl<'s> Share<'s> {
             (table.key.clone(), Cell::text(Uuid::new_v4().to_string())),
             ("objectid".to_owned(), Cell::text(self.id.to_string())),
             ("objecttypecode".to_owned(), Cell::text(&*self.table.name)),
-            ("principalid".to_owned(), Cell::text(self.principal.1.to_string())),
-            ("principaltypecode".to_owned(), Cell::text(&*self.principal.0.name)),
+            (
+                "principalid".to_owned(),
+                Cell::text(self.principal.1.to_string()),
+            ),
+            (
+                "principaltypecode".to_owned(),
+                Cell::text(&*self.principal.0.name),
+            ),
             ("inheritedaccessrightsmask".to_owned(), 0.into()),
         ]);
         records::insert(context.db, table, &cells)?;
@@ -100,7 +127,10 @@ impl<'s> Share<'s> {
     }
 
     fn end(&self, context: &Context<'_>) -> Outcome<()> {
-        let table = context.schema.by_name(SHARES).ok_or_else(|| Fault::no_segment(SHARES))?;
+        let table = context
+            .schema
+            .by_name(SHARES)
+            .ok_or_else(|| Fault::no_segment(SHARES))?;
         if let Some((id, _)) = self.found(context)? {
             records::delete(context.db, table, id, context.now.timestamp())?;
         }
@@ -109,7 +139,12 @@ impl<'s> Share<'s> {
 }
 
 fn target<'s>(call: &Call<'_, 's>) -> Outcome<(&'s Table, Uuid)> {
-    let target = call.arguments.required("Target")?.as_object().cloned().unwrap_or_default();
+    let target = call
+        .arguments
+        .required("Target")?
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let (table, id) = entity::meant(call.context(), &target, None)?;
     read::must_exist(call.context(), table, id)?;
     Ok((table, id))
@@ -117,17 +152,25 @@ fn target<'s>(call: &Call<'_, 's>) -> Outcome<(&'s Table, Uuid)> {
 
 /// `"ReadAccess, WriteAccess"` as bits.
 fn mask(call: &Call<'_, '_>) -> Outcome<i64> {
-    let given = call.arguments.required("PrincipalAccess")?.get("AccessMask");
+    let given = call
+        .arguments
+        .required("PrincipalAccess")?
+        .get("AccessMask");
     let wrong = |text: &str| {
         let all: Vec<&str> = RIGHTS.iter().map(|(access, _)| access.right()).collect();
-        let text = format!("The access rights '{text}' are not known; there are {}.", all.join(", "));
+        let text = format!(
+            "The access rights '{text}' are not known; there are {}.",
+            all.join(", ")
+        );
         Fault::new(StatusCode::BAD_REQUEST, "0x8004020d", text)
     };
     match given {
         Some(Value::Number(bits)) => bits.as_i64().ok_or_else(|| wrong(&bits.to_string())),
         Some(Value::String(text)) => text.split(',').map(str::trim).try_fold(0, |bits, name| {
             let found = RIGHTS.iter().find(|(access, _)| access.right() == name);
-            let bit = found.map(|(_, bit)| *bit).or_else(|| (name == "None").then_some(0));
+            let bit = found
+                .map(|(_, bit)| *bit)
+                .or_else(|| (name == "None").then_some(0));
             Ok(bits | bit.ok_or_else(|| wrong(name))?)
         }),
         _ => Err(wrong("")),
@@ -143,23 +186,44 @@ pub(super) fn principals(call: &Call<'_, '_>) -> Outcome<Answer> {
                WHERE objectid = ?1 AND accessrightsmask <> 0 ORDER BY principalid";
     let mut statement = context.db.prepare_cached(sql)?;
     let found = statement.query_map([id.to_string()], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
     })?;
     let mut all = Vec::new();
     for row in found {
         let (principal, of, mask) = row?;
-        let key = context.schema.by_name(&of).map_or("ownerid", |table| table.key.as_str());
+        let key = context
+            .schema
+            .by_name(&of)
+            .map_or("ownerid", |table| table.key.as_str());
         let who = Map::from_iter([
-            ("@odata.type".to_owned(), json!(format!("#Microsoft.Dynamics.CRM.{of}"))),
+            (
+                "@odata.type".to_owned(),
+                json!(format!("#Microsoft.Dynamics.CRM.{of}")),
+            ),
             (key.to_owned(), json!(principal)),
             ("ownerid".to_owned(), json!(principal)),
         ]);
         all.push(json!({"AccessMask": names(mask), "Principal": who}));
     }
-    Ok(call.answer("RetrieveSharedPrincipalsAndAccessResponse", json!({"PrincipalAccesses": all})))
+    Ok(call.answer(
+        "RetrieveSharedPrincipalsAndAccessResponse",
+        json!({"PrincipalAccesses": all}),
+    ))
 }
 
 fn names(mask: i64) -> String {
-    let held: Vec<&str> = RIGHTS.iter().filter(|(_, bit)| mask & bit != 0).map(|(access, _)| access.right()).collect();
-    if held.is_empty() { "None".to_owned() } else { held.join(", ") }
+    let held: Vec<&str> = RIGHTS
+        .iter()
+        .filter(|(_, bit)| mask & bit != 0)
+        .map(|(access, _)| access.right())
+        .collect();
+    if held.is_empty() {
+        "None".to_owned()
+    } else {
+        held.join(", ")
+    }
 }

@@ -10,7 +10,12 @@ use crate::dataverse::security::Access;
 
 pub(super) fn is_valid_transition(call: &Call<'_, '_>) -> Outcome<Answer> {
     let context = call.context();
-    let target = call.arguments.required("Entity")?.as_object().cloned().unwrap_or_default();
+    let target = call
+        .arguments
+        .required("Entity")?
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let (table, id) = entity::meant(context, &target, None)?;
     context.demand_row(Access::Read, table, id)?;
     read::must_exist(context, table, id)?;
@@ -20,7 +25,12 @@ pub(super) fn is_valid_transition(call: &Call<'_, '_>) -> Outcome<Answer> {
         state.label.eq_ignore_ascii_case(wanted) || wanted.parse() == Ok(state.value)
     });
     let valid = state.is_some_and(|state| {
-        status.is_none_or(|wanted| table.statuses().iter().any(|status| status.value == wanted && status.state == state.value))
+        status.is_none_or(|wanted| {
+            table
+                .statuses()
+                .iter()
+                .any(|status| status.value == wanted && status.state == state.value)
+        })
     });
     Ok(call.answer("IsValidStateTransitionResponse", json!({"IsValid": valid})))
 }
@@ -32,6 +42,12 @@ pub(super) fn total_time(call: &Call<'_, '_>) -> Outcome<Answer> {
     read::must_exist(context, table, id)?;
     let sql = "SELECT coalesce(sum(actualdurationminutes), 0) FROM activitypointer \
                WHERE regardingobjectid = ?1 AND statecode = 1";
-    let minutes: i64 = context.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0))?;
-    Ok(call.answer("CalculateTotalTimeIncidentResponse", json!({"TotalTime": minutes})))
+    let minutes: i64 = context
+        .db
+        .prepare_cached(sql)?
+        .query_row([id.to_string()], |row| row.get(0))?;
+    Ok(call.answer(
+        "CalculateTotalTimeIncidentResponse",
+        json!({"TotalTime": minutes}),
+    ))
 }

@@ -17,7 +17,15 @@ const MEMBERSHIP: &str = "teammembership_association";
 
 pub(super) fn add_members(call: &Call<'_, '_>) -> Outcome<Answer> {
     let (context, (teams, team)) = (call.context(), call.row()?);
-    refuse_default(context, teams, team, ("0x8004830b", "Can't add members to the default business unit team."))?;
+    refuse_default(
+        context,
+        teams,
+        team,
+        (
+            "0x8004830b",
+            "Can't add members to the default business unit team.",
+        ),
+    )?;
     for user in users(call)? {
         join(context, teams, team, MEMBERSHIP, user)?;
     }
@@ -26,7 +34,15 @@ pub(super) fn add_members(call: &Call<'_, '_>) -> Outcome<Answer> {
 
 pub(super) fn remove_members(call: &Call<'_, '_>) -> Outcome<Answer> {
     let (context, (teams, team)) = (call.context(), call.row()?);
-    refuse_default(context, teams, team, ("0x8004830c", "Can't remove members from the default business unit team."))?;
+    refuse_default(
+        context,
+        teams,
+        team,
+        (
+            "0x8004830c",
+            "Can't remove members from the default business unit team.",
+        ),
+    )?;
     for user in users(call)? {
         leave(context, teams, team, MEMBERSHIP, user)?;
     }
@@ -34,8 +50,14 @@ pub(super) fn remove_members(call: &Call<'_, '_>) -> Outcome<Answer> {
 }
 
 /// Who is in a business unit is in its team, and nobody else is.
-fn refuse_default(context: &Context<'_>, teams: &Table, team: Uuid, (code, text): (&'static str, &str)) -> Outcome<()> {
-    let row = records::load(context.db, context.schema, teams, team)?.ok_or_else(|| Fault::no_row(&teams.name, team))?;
+fn refuse_default(
+    context: &Context<'_>,
+    teams: &Table,
+    team: Uuid,
+    (code, text): (&'static str, &str),
+) -> Outcome<()> {
+    let row = records::load(context.db, context.schema, teams, team)?
+        .ok_or_else(|| Fault::no_row(&teams.name, team))?;
     if row.get("isdefault").and_then(Cell::as_whole) == Some(1) {
         return Err(Fault::new(StatusCode::BAD_REQUEST, code, text));
     }
@@ -47,10 +69,15 @@ fn users(call: &Call<'_, '_>) -> Outcome<Vec<Uuid>> {
     let known = context.schema.by_name("systemuser");
     let mut all = Vec::new();
     for member in call.arguments.list("Members")? {
-        let member = member.as_object().ok_or_else(|| Fault::argument("A member is an object with the key of a user."))?;
+        let member = member
+            .as_object()
+            .ok_or_else(|| Fault::argument("A member is an object with the key of a user."))?;
         let (table, id) = entity::meant(context, member, known)?;
         if table.name != "systemuser" {
-            return Err(Fault::argument(format!("A member is a user, no row of '{}'.", table.name)));
+            return Err(Fault::argument(format!(
+                "A member is a user, no row of '{}'.",
+                table.name
+            )));
         }
         all.push(id);
     }
@@ -59,18 +86,32 @@ fn users(call: &Call<'_, '_>) -> Outcome<Vec<Uuid>> {
 
 /// The users of a team.
 pub(super) fn members(context: &Context<'_>, team: Uuid) -> Outcome<Vec<Uuid>> {
-    let mut statement = context.db.prepare_cached("SELECT systemuserid FROM teammembership WHERE teamid = ?1")?;
+    let mut statement = context
+        .db
+        .prepare_cached("SELECT systemuserid FROM teammembership WHERE teamid = ?1")?;
     let found = statement.query_map([team.to_string()], |row| row.get::<_, String>(0))?;
     let ids: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
     Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
 fn parent<'s>(table: &'s Table, id: Uuid, collection: &str) -> Outcome<Parent<'s>> {
-    let collection = table.collection(collection).ok_or_else(|| Fault::no_segment(collection))?;
-    Ok(Parent { table, id, collection })
+    let collection = table
+        .collection(collection)
+        .ok_or_else(|| Fault::no_segment(collection))?;
+    Ok(Parent {
+        table,
+        id,
+        collection,
+    })
 }
 
-pub(super) fn join<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, collection: &str, member: Uuid) -> Outcome<()> {
+pub(super) fn join<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    collection: &str,
+    member: Uuid,
+) -> Outcome<()> {
     match attach(context, parent(table, id, collection)?, member) {
         // It is there already: that is what was wanted.
         Err(fault) if fault.status == StatusCode::PRECONDITION_FAILED => Ok(()),
@@ -78,7 +119,13 @@ pub(super) fn join<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, collec
     }
 }
 
-fn leave<'s>(context: &Context<'s>, table: &'s Table, id: Uuid, collection: &str, member: Uuid) -> Outcome<()> {
+fn leave<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    id: Uuid,
+    collection: &str,
+    member: Uuid,
+) -> Outcome<()> {
     detach(context, parent(table, id, collection)?, member)
 }
 
@@ -113,7 +160,11 @@ fn listed(context: &Context<'_>, member: &Value) -> Outcome<(&'static str, Uuid)
         "account" => "listaccount_association",
         "contact" => "listcontact_association",
         "lead" => "listlead_association",
-        other => return Err(Fault::argument(format!("A list holds accounts, contacts or leads, no rows of '{other}'."))),
+        other => {
+            return Err(Fault::argument(format!(
+                "A list holds accounts, contacts or leads, no rows of '{other}'."
+            )));
+        }
     };
     Ok((collection, id))
 }

@@ -333,4 +333,11 @@ mod tests {
             "{problem}"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_span_does_harm(text in "[-+]?[0-9.]{0,12}[smhd]{0,2}[0-9. ]{0,6}\\PC{0,4}") {
+            let _ = parse_span(&text);
+        }
+    }
 }

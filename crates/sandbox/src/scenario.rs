@@ -34,7 +34,7 @@ pub enum ScenarioError {
     #[error("{0}")]
     Syntax(String),
     /// A field is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Field(#[from] Problem),
 }
 
@@ -183,11 +183,11 @@ impl Step {
         };
         let note = fields.text("note")?;
         let actions = actions(&mut fields)?;
+        fields.finish()?;
         if actions.is_empty() && note.is_none() {
             let detail = "nothing happens: give it a note, clear, clock, entra, limits or fault";
             return Err(Problem::new(path, detail));
         }
-        fields.finish()?;
         Ok(Self {
             when,
             note,
@@ -515,5 +515,16 @@ mod tests {
         assert!(read(r#"{"move": "1h", "reset": true}"#).is_err());
         assert!(read(r#"{"set": "tomorrow"}"#).is_err());
         assert!(read("{}").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_does_harm(
+            at in "\\PC{0,8}", key in "[a-z]{1,8}", value in "[0-9a-z\"{}=.\\[\\]-]{0,20}",
+        ) {
+            let _ = Scenario::parse(&at);
+            let _ = Scenario::parse(&format!("[[step]]\nat = {at:?}\n{key} = {value}"));
+            let _ = Scenario::parse(&format!("[[step]]\nat = \"1s\"\nfault = {{ kind = \"drop\", {key} = {value} }}"));
+        }
     }
 }

@@ -630,3 +630,134 @@ impl Drop for Permit {
         window.add(0, spent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicI64;
+
+    const USER: Uuid = Uuid::from_u128(1);
+
+    /// Limits at a moment that only this test moves.
+    fn limits(rules: Rules) -> (Arc<Limits>, Arc<AtomicI64>) {
+        let seconds = Arc::new(AtomicI64::new(1_750_000_000));
+        let now = Arc::clone(&seconds);
+        let clock = Clock::new(move || {
+            chrono::DateTime::from_timestamp(now.load(Ordering::Relaxed), 0).unwrap()
+        });
+        (Limits::new(rules, clock), seconds)
+    }
+
+    fn rules(requests: u64) -> Rules {
+        Rules {
+            requests,
+            ..Rules::MICROSOFT
+        }
+    }
+
+    #[test]
+    fn a_window_slides_by_the_second() {
+        let (limits, seconds) = limits(rules(3));
+        let none = HeaderMap::new();
+        for step in [0, 100, 100] {
+            seconds.fetch_add(step, Ordering::Relaxed);
+            assert!(limits.enter(USER, &none).is_ok());
+        }
+        let refused = limits.enter(USER, &none).unwrap_err();
+        assert_eq!(
+            (refused.excess, refused.retry_after),
+            (Excess::Requests, 100)
+        );
+        seconds.fetch_add(99, Ordering::Relaxed);
+        assert_eq!(limits.enter(USER, &none).unwrap_err().retry_after, 2);
+        seconds.fetch_add(1, Ordering::Relaxed);
+        assert!(limits.enter(USER, &none).is_ok());
+        assert!(limits.enter(USER, &none).is_err());
+    }
+
+    #[test]
+    fn six_thousand_are_let_in_and_fifty_two_at_once() {
+        let (limits, _) = limits(Rules::MICROSOFT);
+        let none = HeaderMap::new();
+        let running: Vec<Permit> = (0..52)
+            .map_while(|_| limits.enter(USER, &none).ok())
+            .collect();
+        assert_eq!(running.len(), 52);
+        let refused = limits.enter(USER, &none).unwrap_err();
+        assert_eq!(refused.excess, Excess::Concurrency);
+        drop(running);
+        let let_in = (0..7_000)
+            .map_while(|_| limits.enter(USER, &none).ok())
+            .count();
+        assert_eq!(let_in, 6_000 - 52);
+    }
+
+    #[test]
+    fn a_clock_that_is_moved_empties_the_window_and_forgets_nobody_who_runs() {
+        for moved in [-3_600, 3_600] {
+            let (limits, seconds) = limits(rules(1));
+            let none = HeaderMap::new();
+            let running = limits.enter(USER, &none).unwrap();
+            assert!(limits.enter(USER, &none).is_err());
+            seconds.fetch_add(moved, Ordering::Relaxed);
+            let other = limits.enter(USER, &none).unwrap();
+            assert_eq!(limits.usage()[0]["concurrent"], 2);
+            drop((running, other));
+            assert_eq!(limits.usage()[0]["concurrent"], 0);
+        }
+    }
+
+    #[test]
+    fn rules_can_change_while_requests_run() {
+        let (limits, _) = limits(rules(10));
+        let none = HeaderMap::new();
+        let running = limits.enter(USER, &none).unwrap();
+        limits.set_rules(Rules {
+            window_seconds: 7,
+            ..rules(10)
+        });
+        limits.reset_counters();
+        assert_eq!(limits.usage()[0]["concurrent"], 1);
+        drop(running);
+        assert!(limits.usage().is_empty() || limits.usage()[0]["concurrent"] == 0);
+    }
+
+    #[test]
+    fn those_who_left_make_room() {
+        let (limits, seconds) = limits(rules(10));
+        let none = HeaderMap::new();
+        for number in 0..WINDOWS_MAX {
+            drop(limits.enter(Uuid::from_u128(number as u128), &none));
+        }
+        seconds.fetch_add(301, Ordering::Relaxed);
+        drop(limits.enter(Uuid::from_u128(u128::MAX), &none));
+        assert_eq!(limits.lock().windows.len(), 1);
+    }
+
+    #[test]
+    fn numbers_are_grouped_as_in_english() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_200_000, "1,200,000"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn rules_are_changed_by_mode_factor_and_number() {
+        let read = |text: &str| {
+            let value: Value = serde_json::from_str(text).unwrap();
+            Rules::MICROSOFT.read(&value, "").unwrap()
+        };
+        assert_eq!(read(r#"{"mode": "off"}"#).enforced, Enforced::No);
+        assert_eq!(read(r#"{"factor": 0.01}"#).requests, 60);
+        let both = read(r#"{"mode": "off", "requests": 5, "dop_hint": 8}"#);
+        assert_eq!(
+            (both.enforced, both.requests, both.dop_hint),
+            (Enforced::No, 5, 8)
+        );
+    }
+}

@@ -6,9 +6,11 @@ use uuid::Uuid;
 use crate::dataverse::answer::{Answer, json_answer, no_content, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
+use crate::dataverse::fetch;
 use crate::dataverse::functions::{self, Subject};
 use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
+use crate::dataverse::schema::definitions::{self, DefinitionsAnswer, DefinitionsRequest};
 use crate::dataverse::schema::{self, Collection, Single, Table};
 use crate::dataverse::service::{Operation, Service};
 use crate::dataverse::write;
@@ -48,6 +50,9 @@ pub(crate) fn answer<'s>(
     if first.name == "$metadata" {
         return root(&request, &first.name);
     }
+    if definitions::owns(&first.name) {
+        return defined(&request, &segments);
+    }
     let Some(table) = context.schema.by_set(&first.name) else {
         return functions::unbound(&request, first, rest);
     };
@@ -77,10 +82,30 @@ fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
     Ok(text_answer(StatusCode::OK, "application/xml", document))
 }
 
+/// `/EntityDefinitions…` and its kin: to read.
+fn defined(request: &Request<'_, '_>, segments: &[Segment]) -> Outcome<Answer> {
+    if *request.method() != Method::GET {
+        return Err(Fault::not_yet("writes of definitions"));
+    }
+    let metadata = request.context.metadata();
+    let asked = DefinitionsRequest {
+        segments,
+        options: &request.options,
+        metadata: &metadata,
+    };
+    let schema = request.context.schema;
+    Ok(match definitions::answer(schema, &asked)? {
+        DefinitionsAnswer::Json(body) => json_answer(StatusCode::OK, &body),
+        DefinitionsAnswer::Text(text) => text_answer(StatusCode::OK, "text/plain", text),
+        DefinitionsAnswer::Nothing => no_content(),
+    })
+}
+
 /// `/contacts…`.
 fn set<'s>(request: &Request<'_, 's>, table: &'s Table, rest: &[Segment]) -> Outcome<Answer> {
     let (context, options) = (request.context, &request.options);
     match (rest, request.method().as_str()) {
+        ([], "GET") if options.text("fetchXml").is_some() => fetch::answer(context, table, options),
         ([], "GET") => read::many(context, table, None, options, &request.address),
         ([], "POST") => write::create(request, table, None),
         ([count], "GET") if count.name == "$count" => read::count(context, table, None, options),

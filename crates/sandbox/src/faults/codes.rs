@@ -12,7 +12,7 @@ pub(crate) struct Known {
 
 /// Code, name, status, and a message as Dataverse words it; where it names a row or a column, an
 /// example stands in its place.
-const CODES: [(&str, &str, u16, &str); 47] = [
+const CODES: [(&str, &str, u16, &str); 50] = [
     (
         "0x80040217",
         "ObjectDoesNotExist",
@@ -77,7 +77,7 @@ const CODES: [(&str, &str, u16, &str); 47] = [
         "0x80040220",
         "PrivilegeDenied",
         403,
-        "Principal user is missing a privilege that the request needs.",
+        "Principal user (Id=00000000-0000-0000-0000-000000000001, type=8, roleCount=1, privilegeCount=465, accessMode=0), is missing prvReadContact privilege (Id=00000000-0000-0000-0000-000000000002) on OTC=2 for entity 'contact'. context.Caller=00000000-0000-0000-0000-000000000001",
     ),
     (
         "0x80048306",
@@ -139,7 +139,7 @@ const CODES: [(&str, &str, u16, &str); 47] = [
         "0x80060888",
         "ODataError",
         400,
-        "Syntax error at position 1 in the query.",
+        "Could not find a property named 'nothing' on type 'Microsoft.Dynamics.CRM.contact'.",
     ),
     (
         "0x8006088a",
@@ -279,6 +279,24 @@ const CODES: [(&str, &str, u16, &str); 47] = [
         "InvalidAccessRights",
         400,
         "Invalid access rights.",
+    ),
+    (
+        "0x80072322",
+        "ThrottlingBurstRequestLimitExceededError",
+        429,
+        "Number of requests exceeded the limit of 6000 over time window of 300 seconds.",
+    ),
+    (
+        "0x80072321",
+        "ThrottlingTimeExceededError",
+        429,
+        "Combined execution time of incoming requests exceeded limit of 1,200,000 milliseconds over time window of 300 seconds. Decrease number of concurrent requests or reduce the duration of requests and try again later.",
+    ),
+    (
+        "0x80072326",
+        "ThrottlingConcurrencyLimitExceededError",
+        429,
+        "Number of concurrent requests exceeded the limit of 52.",
     ),
 ];
 

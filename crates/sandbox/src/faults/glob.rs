@@ -157,4 +157,15 @@ mod tests {
         assert!(Pattern::parse("").is_err());
         assert!(Pattern::parse(&format!("/{}", "*a".repeat(200))).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_path_matches_itself_and_no_pattern_does_harm(
+            path in "/[a-z/.%é]{0,40}", pattern in "[/*][a-z/*?é]{0,40}",
+        ) {
+            proptest::prop_assert!(hit(&path, &path));
+            proptest::prop_assert!(hit("/**", &path));
+            let _ = Pattern::parse(&pattern).map(|pattern| pattern.matches(&path));
+        }
+    }
 }

@@ -3,8 +3,16 @@
 mod support;
 
 mod actions;
+mod activities;
 mod batch;
 mod bulk;
+mod changing;
 mod creating;
+mod deleting;
 mod discovery;
+mod duplicates;
 mod functions;
+mod linking;
+mod published;
+mod rights;
+mod values;

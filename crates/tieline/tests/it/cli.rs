@@ -108,6 +108,55 @@ fn a_broken_seed_is_placed() {
     assert!(stderr(&output).contains("line 2"), "{}", stderr(&output));
 }
 
+#[tokio::test]
+async fn a_sandbox_rehearses_what_its_flags_ask_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (scenario, data) = (path("day.toml"), path("data"));
+    let day = "name = \"A bad day\"\n[[step]]\nat = \"0s\"\nfault = { kind = \"status\" }\n";
+    std::fs::write(&scenario, day).unwrap();
+    let mut args = vec!["sandbox", "--json", "--listen", "127.0.0.1:0", "--control"];
+    args.extend(["--scenario", &scenario, "--data-dir", &data]);
+    args.extend(["--limits", "0.5", "--web-servers", "3", "--dop-hint", "9"]);
+    let mut sandbox = Process::start(&args);
+    let up: Value = serde_json::from_str(&sandbox.line()).unwrap();
+    let http = client(Some(up["ca_file"].as_str().unwrap().as_ref()));
+    let page = up["control"].as_str().unwrap();
+    assert_eq!(http.get(page).send().await.unwrap().status(), 200);
+    let look = async |name: &str| -> Value {
+        let answer = http.get(format!("{page}api/{name}")).send().await.unwrap();
+        answer.json().await.unwrap()
+    };
+    assert_eq!(look("scenario").await["scenario"]["name"], "A bad day");
+    let rules = look("limits").await["rules"].clone();
+    assert_eq!(rules["requests"], 3_000);
+    assert_eq!(
+        (&rules["web_servers"], &rules["dop_hint"]),
+        (&3.into(), &9.into())
+    );
+    let url = up["origin"].as_str().unwrap();
+    assert_eq!(http.get(url).send().await.unwrap().status(), 503);
+    assert_eq!(sandbox.stop("-TERM").code(), Some(0));
+}
+
+#[test]
+fn a_broken_scenario_is_placed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (scenario, data) = (path("day.toml"), path("data"));
+    std::fs::write(&scenario, "[[step]]\nat = \"0s\"\nfalt = true\n").unwrap();
+    let output = run(&["sandbox", "--scenario", &scenario, "--data-dir", &data]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("step[1].falt") && said.contains("'fault'"),
+        "{said}"
+    );
+    let output = run(&["sandbox", "--limits", "many", "--data-dir", &data]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("off, microsoft, or a factor"));
+}
+
 #[test]
 fn help_documents_the_exit_codes_and_completions_know_the_commands() {
     let help = stdout(&run(&["--help"]));

@@ -6,5 +6,5 @@ mod options;
 mod path;
 
 pub(crate) use expression::{Argument, Comparison, Expression, Lambda, Literal, Quantifier};
-pub(crate) use options::{Aliases, ExpandItem, OrderItem, QueryOptions};
+pub(crate) use options::{Aliases, ExpandItem, QueryOptions};
 pub(crate) use path::{KeyPart, Segment, segments};

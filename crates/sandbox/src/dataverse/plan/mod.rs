@@ -5,15 +5,15 @@ mod calendar;
 mod filter;
 mod functions;
 mod sql;
+mod terms;
 
 use rusqlite::types::Value;
 
 use crate::dataverse::odata::Comparison;
 use crate::dataverse::schema::{Column, Table};
 
-pub(crate) use calendar::Period;
-pub(crate) use filter::{Names, condition, literal_value, points_at, related};
-pub(crate) use functions::{Hierarchy, Operand, Operator, ids, moment_of, operator};
+pub(crate) use filter::{Names, condition, literal_value, related};
+pub(crate) use functions::{Hierarchy, Operand, Operator, ids, operator};
 pub(crate) use sql::Statement;
 
 /// A table's place in a statement: `s0`, `s1`, …
@@ -31,7 +31,7 @@ impl Sources {
 }
 
 /// Tables, how they hang together, and which of their rows count.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Select<'s> {
     pub(crate) root: Source<'s>,
     pub(crate) joins: Vec<Join<'s>>,
@@ -44,7 +44,7 @@ pub(crate) struct Source<'s> {
     pub(crate) table: &'s Table,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Join<'s> {
     pub(crate) source: Source<'s>,
     pub(crate) kind: JoinKind,
@@ -57,7 +57,7 @@ pub(crate) enum JoinKind {
     Left,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Condition<'s> {
     Always,
     Never,
@@ -78,6 +78,8 @@ pub(crate) enum Condition<'s> {
     Exists(Box<Select<'s>>),
     /// A column's value is among those that another select gives.
     InSelect(Term<'s>, Term<'s>, Box<Select<'s>>),
+    /// A column's value is the least that another select gives: of many rows, one is taken.
+    IsFirst(Term<'s>, Term<'s>, Box<Select<'s>>),
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +88,44 @@ pub(crate) enum Term<'s> {
     /// Logical name of the table that a lookup with several targets points at.
     Target(SourceId, &'s Column),
     Value(Value),
+    /// What people call the row that a lookup points at, in one of these tables.
+    Title(SourceId, &'s Column, Vec<&'s Table>),
+    /// What people call a choice.
+    Label(SourceId, &'s Column),
+    /// A part of a moment, for groups.
+    Part(SourceId, &'s Column, DatePart),
+    /// How many rows there are.
+    CountOf(Box<Select<'s>>),
+    /// One value for all rows of a group.
+    Aggregate(Aggregate, Box<Term<'s>>),
+}
+
+/// What rows are grouped by, of a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatePart {
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+    FiscalPeriod,
+    FiscalYear,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aggregate {
+    /// Rows, whatever they hold.
+    Count,
+    /// Rows whose column is not empty.
+    CountColumn,
+    /// Values of a column that differ.
+    CountDistinct,
+    Sum,
+    Average,
+    /// The average of whole numbers, which is one.
+    WholeAverage,
+    Least,
+    Greatest,
 }
 
 impl<'s> Condition<'s> {
@@ -144,6 +184,8 @@ pub(crate) struct Query<'s> {
     pub(crate) select: Select<'s>,
     pub(crate) columns: Vec<Term<'s>>,
     pub(crate) order: Vec<Order<'s>>,
+    /// What the rows are grouped by.
+    pub(crate) group: Vec<Term<'s>>,
     pub(crate) distinct: bool,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
@@ -165,6 +207,7 @@ impl<'s> Query<'s> {
             },
             columns: Vec::new(),
             order: Vec::new(),
+            group: Vec::new(),
             distinct: false,
             limit: None,
             offset: 0,

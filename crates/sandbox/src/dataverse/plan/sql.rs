@@ -54,11 +54,11 @@ impl Statement {
         statement
     }
 
-    fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.sql.push_str(text);
     }
 
-    fn value(&mut self, value: &Value) {
+    pub(super) fn value(&mut self, value: &Value) {
         self.parameters.push(value.clone());
         self.sql.push('?');
     }
@@ -74,6 +74,10 @@ impl Statement {
         if let Some(after) = &query.after {
             self.push(" AND ");
             self.after(&query.order, after);
+        }
+        for (at, term) in query.group.iter().enumerate() {
+            self.push(if at == 0 { " GROUP BY " } else { ", " });
+            self.term(term);
         }
         self.order(&query.order);
         if query.limit.is_some() || query.offset > 0 {
@@ -100,7 +104,7 @@ impl Statement {
     }
 
     /// From `FROM` to the end of the condition, which is always there.
-    fn from(&mut self, select: &Select<'_>) {
+    pub(super) fn from(&mut self, select: &Select<'_>) {
         self.push(&format!(
             " FROM {} AS s{}",
             quoted(&select.root.table.name),
@@ -179,15 +183,24 @@ impl Statement {
         self.push(")");
     }
 
-    fn term(&mut self, term: &Term<'_>) {
+    pub(super) fn term(&mut self, term: &Term<'_>) {
         match term {
             Term::Column(source, column) => self.name(*source, &column.name),
             Term::Target(source, column) => self.name(*source, &type_column(&column.name)),
             Term::Value(value) => self.value(value),
+            Term::Title(source, column, tables) => self.title(*source, column, tables),
+            Term::Label(source, column) => self.label(*source, column),
+            Term::Part(source, column, part) => self.part(*source, column, *part),
+            Term::CountOf(select) => {
+                self.push("(SELECT count(*)");
+                self.from(select);
+                self.push(")");
+            }
+            Term::Aggregate(aggregate, term) => self.aggregate(*aggregate, term),
         }
     }
 
-    fn name(&mut self, source: SourceId, column: &str) {
+    pub(super) fn name(&mut self, source: SourceId, column: &str) {
         self.push(&format!("s{source}.{}", quoted(column)));
     }
 
@@ -220,6 +233,14 @@ impl Statement {
                 self.term(outer);
                 self.push(" IN (SELECT ");
                 self.term(inner);
+                self.from(select);
+                self.push(")");
+            }
+            Condition::IsFirst(outer, inner, select) => {
+                self.term(outer);
+                self.push(" = (SELECT min(");
+                self.term(inner);
+                self.push(")");
                 self.from(select);
                 self.push(")");
             }

@@ -32,7 +32,12 @@ pub(crate) struct Cookie {
 impl Cookie {
     /// The whole cookie, as it stands in a skip token before it is encoded for the URL.
     pub(crate) fn text(&self) -> String {
-        let inner = encode_twice(&self.inner(&[]));
+        self.text_from(&[])
+    }
+
+    /// The same, with the values of the page's first row.
+    pub(crate) fn text_from(&self, first: &[Value]) -> String {
+        let inner = encode_twice(&self.inner(first));
         let tracking = match self.tracking {
             Some(version) => format!("istracking=\"True\" version=\"{version}\""),
             None => "istracking=\"False\"".to_owned(),

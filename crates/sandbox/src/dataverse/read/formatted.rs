@@ -117,7 +117,7 @@ fn moment(value: &Value) -> Option<DateTime<chrono::Utc>> {
 }
 
 /// `1234567.80` as `1,234,567.80`.
-fn grouped(number: &str) -> String {
+pub(crate) fn grouped(number: &str) -> String {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", number),

@@ -3,6 +3,7 @@
 use chrono::DateTime;
 use rusqlite::types::Value as Sql;
 use serde_json::{Map, Number, Value, json};
+use uuid::Uuid;
 
 use crate::dataverse::context::Context;
 use crate::dataverse::read::formatted::{Titles, formatted};
@@ -109,25 +110,31 @@ impl<'c, 's> Presenter<'c, 's> {
     }
 
     pub(crate) fn row(&self, shape: &Shape<'s>, row: &Row) -> Map<String, Value> {
-        let mut body = Map::new();
         let table = shape.table;
+        let mut body = self.head(table, row.id, row.version);
+        for (column, cell) in shape.columns.iter().zip(&row.cells) {
+            self.cell(table, column, cell.as_ref(), &mut body);
+        }
+        body
+    }
+
+    /// What stands in front of a row's columns.
+    pub(crate) fn head(&self, table: &Table, id: Uuid, version: i64) -> Map<String, Value> {
+        let mut body = Map::new();
         if self.metadata == MetadataLevel::Full {
-            let address = format!("{}({})", table.set, row.id);
+            let address = format!("{}({id})", table.set);
             body.insert(
                 "@odata.type".to_owned(),
                 format!("#Microsoft.Dynamics.CRM.{}", table.name).into(),
             );
             body.insert(
                 "@odata.id".to_owned(),
-                self.context.address(table, row.id).into(),
+                self.context.address(table, id).into(),
             );
             body.insert("@odata.editLink".to_owned(), address.into());
         }
-        if self.metadata != MetadataLevel::None && row.version != 0 {
-            body.insert("@odata.etag".to_owned(), row.etag().into());
-        }
-        for (column, cell) in shape.columns.iter().zip(&row.cells) {
-            self.cell(table, column, cell.as_ref(), &mut body);
+        if self.metadata != MetadataLevel::None && version != 0 {
+            body.insert("@odata.etag".to_owned(), format!("W/\"{version}\"").into());
         }
         body
     }

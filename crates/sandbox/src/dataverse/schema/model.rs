@@ -457,6 +457,32 @@ impl Table {
 // === impl Column ===
 
 impl Column {
+    /// A column that no table has: a text that a condition compares, such as the name of a row
+    /// that a lookup points at.
+    pub(crate) fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema_name: name.to_owned(),
+            label: String::new(),
+            kind: Kind::Text {
+                max: 4_000,
+                format: "Text",
+            },
+            required: Required::No,
+            access: Access {
+                create: false,
+                update: false,
+                read: true,
+            },
+            custom: false,
+            indexed: false,
+            format: "",
+            auto_number: None,
+            description: String::new(),
+            known_id: None,
+        }
+    }
+
     /// Identifier of its definition in a table.
     pub(crate) fn metadata_id(&self, table: &Table) -> Uuid {
         self.known_id

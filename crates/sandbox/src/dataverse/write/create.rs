@@ -163,6 +163,15 @@ fn insert(context: &Context<'_>, table: &Table, id: Uuid, mut cells: Cells) -> O
     Ok(())
 }
 
+/// Completes a row that is put in without a request: what a request would have added, but for its
+/// state, owner and stamps. Its money is in the organization's own currency.
+pub(crate) fn furnish(table: &Table, cells: &mut Cells) {
+    defaults(table, cells);
+    activity::describe(table, cells);
+    money::in_base(table, cells);
+    calculated::complete(table, &Cells::new(), cells);
+}
+
 /// Choices and booleans take their defaults.
 fn defaults(table: &Table, cells: &mut Cells) {
     for column in &table.columns {

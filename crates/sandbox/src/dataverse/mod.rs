@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use uuid::Uuid;
@@ -48,12 +49,16 @@ pub(crate) async fn serve(
     uri: Uri,
     headers: HeaderMap,
     pause: Pause,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if let Some(mut answer) = cors::options(&method, &headers) {
         decorate(answer.headers_mut(), Uuid::new_v4());
         return answer;
     }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
     let mut response = match arrive(&world, &uri, &headers) {
         Ok(arrival) => admit(world, arrival, pause, method, uri, headers, body).await,
         Err(response) => response,
@@ -96,6 +101,19 @@ async fn admit(
         fault.answer().map(Body::from)
     });
     permit.decorate(response.headers_mut());
+    response
+}
+
+/// The answer to a body that is too long, or that broke off.
+fn unread(rejection: &BytesRejection) -> Response {
+    let fault = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let text = "The request is longer than the sandbox takes. Send it in several parts.";
+        Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "0x8004418a", text)
+    } else {
+        Fault::syntax("The body of the request could not be read to its end.")
+    };
+    let mut response = refuse(fault);
+    decorate(response.headers_mut(), Uuid::new_v4());
     response
 }
 

@@ -12,6 +12,7 @@ use crate::dataverse::organization::Organization;
 use crate::dataverse::records::{self, Cell, Cells};
 use crate::dataverse::schema::Schema;
 use crate::dataverse::store;
+use crate::dataverse::write;
 use crate::seed::{OrganizationSeed, TenantSeed};
 
 mod people;
@@ -234,9 +235,10 @@ impl Maker<'_> {
             );
         }
         values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
+        write::furnish(table, &mut values);
         records::insert(self.db, table, &values)?;
         if table.name == "phonecall" {
-            crate::dataverse::write::shadow_activity(self.db, self.schema, table, id)?;
+            write::shadow_activity(self.db, self.schema, table, id)?;
         }
         Ok(())
     }

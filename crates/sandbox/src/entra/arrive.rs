@@ -3,7 +3,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::World;
@@ -16,9 +16,10 @@ use crate::entra::flow::{Flow, Purpose};
 use crate::entra::grant::{CodeBody, Grant};
 use crate::entra::issue::{Carrier, Issue, Proof, client_info, hash};
 use crate::entra::pages::message;
-use crate::entra::params::{Params, cookie};
+use crate::entra::params::Params;
 use crate::entra::resource::scopes;
-use crate::entra::sign_in::{Place, SESSION};
+use crate::entra::session;
+use crate::entra::sign_in::Place;
 use crate::serve::Shared;
 
 /// Ends a visit that went well.
@@ -113,9 +114,6 @@ pub(crate) async fn sign_out(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if let Some(session) = cookie(&headers, SESSION) {
-        world.directory.flows.end_session(session);
-    }
     let params = Params::of_query(&uri).and(Params::of_form(&body));
     let known = |address: &str| {
         let tenants = world.directory.tenants();
@@ -134,10 +132,7 @@ pub(crate) async fn sign_out(
             "It's a good idea to close all browser windows.",
         ),
     };
-    let cookie = format!("{SESSION}=; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    session::end(&world, &headers, &mut response);
     response
 }
 

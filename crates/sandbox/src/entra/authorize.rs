@@ -13,10 +13,11 @@ use crate::entra::claims::Claims;
 use crate::entra::codes::{Refusal, Trace};
 use crate::entra::flow::{Flow, Purpose, SignedIn};
 use crate::entra::pages::{AutoPost, error_page, html};
-use crate::entra::params::{Params, cookie, origin};
+use crate::entra::params::{Params, origin};
 use crate::entra::registration::{self, Registered};
 use crate::entra::resource;
-use crate::entra::sign_in::{self, SESSION, number};
+use crate::entra::session;
+use crate::entra::sign_in;
 use crate::serve::Shared;
 
 pub(crate) async fn authorize_v1(
@@ -84,14 +85,16 @@ impl Begun<'_> {
         } else {
             "query"
         };
-        let application = &self.registered.application;
-        let tenant = self.registered.tenant.as_ref();
+        let registered = self.registered;
+        let bare = Flow::bare(
+            self.version,
+            Purpose::Authorize,
+            &registered.application,
+            registered.tenant.as_ref().map(|tenant| tenant.id),
+            self.origin.clone(),
+            world.clock.now(),
+        );
         Flow {
-            version: self.version,
-            purpose: Purpose::Authorize,
-            tenant: tenant.map_or(application.tenant, |tenant| tenant.id),
-            open: tenant.is_none(),
-            client_id: application.client_id(),
             redirect_uri: self.address.clone(),
             platform: self.platform,
             response_mode: params.get("response_mode").unwrap_or(mode).to_owned(),
@@ -106,10 +109,7 @@ impl Begun<'_> {
             challenge_method: params.owned("code_challenge_method"),
             claims,
             client_info: params.get("client_info") == Some("1"),
-            origin: self.origin.clone(),
-            signed_in: None,
-            number: number(),
-            begun: world.clock.now(),
+            ..bare
         }
     }
 }
@@ -127,7 +127,7 @@ fn visit(
     if let Err(refusal) = sound {
         return send_back(&flow, &refused(&flow, &refusal, trace));
     }
-    let found = cookie(headers, SESSION).and_then(|cookie| world.directory.flows.session(cookie));
+    let found = session::find(world, headers);
     let session = sign_in::session_for(world, &flow, found.clone());
     if flow.prompts("none") {
         return match session {

@@ -11,7 +11,6 @@ use crate::entra::account::Account;
 use crate::entra::application::{Application, Platform};
 use crate::entra::arrive;
 use crate::entra::authorize::{refused, reply_address, send_back};
-use crate::entra::claims::Claims;
 use crate::entra::codes::{Refusal, Trace, broken};
 use crate::entra::control::Control;
 use crate::entra::device;
@@ -19,7 +18,7 @@ use crate::entra::flow::{Flow, Purpose};
 use crate::entra::pages::{ConsentPage, error_page, html};
 use crate::entra::params::{Params, origin};
 use crate::entra::registration::{self, Registered};
-use crate::entra::sign_in::{self, Place, flow_gone, number, of_person};
+use crate::entra::sign_in::{self, Place, flow_gone, of_person};
 use crate::serve::Shared;
 use crate::state::EVERYBODY;
 
@@ -191,32 +190,20 @@ fn admin_consent(
     let mut response = match begun {
         Err(refusal) => error_page(&refusal, &trace),
         Ok((registered, address, platform)) => {
-            let application = &registered.application;
-            let tenant = registered.tenant.as_ref();
-            let flow = Flow {
+            let bare = Flow::bare(
                 version,
-                purpose: Purpose::AdminConsent,
-                tenant: tenant.map_or(application.tenant, |tenant| tenant.id),
-                open: tenant.is_none(),
-                client_id: application.client_id(),
+                Purpose::AdminConsent,
+                &registered.application,
+                registered.tenant.as_ref().map(|tenant| tenant.id),
+                origin(headers, uri, &world.authority),
+                world.clock.now(),
+            );
+            let flow = Flow {
                 redirect_uri: address,
                 platform,
-                response_mode: "query".to_owned(),
-                response_type: String::new(),
-                resource: None,
                 scope: params.owned("scope"),
                 state: params.owned("state"),
-                nonce: None,
-                prompt: None,
-                login_hint: None,
-                challenge: None,
-                challenge_method: None,
-                claims: Claims::default(),
-                client_info: false,
-                origin: origin(headers, uri, &world.authority),
-                signed_in: None,
-                number: number(),
-                begun: world.clock.now(),
+                ..bare
             };
             let id = world.directory.flows.begin(flow.clone());
             sign_in::page(world, &id, &flow, "", None, StatusCode::OK)

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::entra::Version;
-use crate::entra::application::Platform;
 use crate::entra::claims::Claims;
 use crate::entra::codes::{Refusal, Trace, broken};
 use crate::entra::directory::random;
@@ -22,7 +21,7 @@ use crate::entra::ledger::{Device, DeviceRow, Ledger};
 use crate::entra::pages::{DevicePage, error_page, html, message};
 use crate::entra::params::{Params, origin};
 use crate::entra::resource;
-use crate::entra::sign_in::{self, number};
+use crate::entra::sign_in;
 use crate::entra::{registration, throttle::Counted};
 use crate::serve::Shared;
 
@@ -211,34 +210,24 @@ fn flow_of(world: &World, row: &DeviceRow, origin: String) -> Option<Flow> {
     }
     let request: Request = serde_json::from_str(&row.request).ok()?;
     let application = world.directory.application(request.client_id)?;
+    let bare = Flow::bare(
+        request.version,
+        Purpose::Device(row.hash.clone()),
+        &application,
+        request.tenant,
+        origin,
+        now,
+    );
+    let claims = Claims {
+        cae: request.cae,
+        acrs: request.acrs,
+        ..Claims::default()
+    };
     Some(Flow {
-        version: request.version,
-        purpose: Purpose::Device(row.hash.clone()),
-        tenant: request.tenant.unwrap_or(application.tenant),
-        open: request.tenant.is_none(),
-        client_id: request.client_id,
-        redirect_uri: String::new(),
-        platform: Platform::Native,
-        response_mode: "query".to_owned(),
-        response_type: String::new(),
         resource: request.resource,
         scope: request.scope,
-        state: None,
-        nonce: None,
-        prompt: None,
-        login_hint: None,
-        challenge: None,
-        challenge_method: None,
-        claims: Claims {
-            cae: request.cae,
-            acrs: request.acrs,
-            ..Claims::default()
-        },
-        client_info: false,
-        origin,
-        signed_in: None,
-        number: number(),
-        begun: now,
+        claims,
+        ..bare
     })
 }
 

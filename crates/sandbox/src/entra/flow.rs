@@ -1,14 +1,15 @@
-//! Visits to the authorization endpoint, and who is signed in in a browser.
+//! Visits to the authorization endpoint.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::entra::Version;
-use crate::entra::application::Platform;
+use crate::entra::application::{Application, Platform};
 use crate::entra::claims::Claims;
 use crate::entra::directory::random;
 
@@ -68,6 +69,42 @@ pub(crate) struct SignedIn {
 }
 
 impl Flow {
+    /// A visit that asks for nothing yet: to a tenant, or to the one of who signs in.
+    pub(crate) fn bare(
+        version: Version,
+        purpose: Purpose,
+        application: &Application,
+        tenant: Option<Uuid>,
+        origin: String,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            version,
+            purpose,
+            tenant: tenant.unwrap_or(application.tenant),
+            open: tenant.is_none(),
+            client_id: application.client_id(),
+            redirect_uri: String::new(),
+            platform: Platform::Native,
+            response_mode: "query".to_owned(),
+            response_type: String::new(),
+            resource: None,
+            scope: None,
+            state: None,
+            nonce: None,
+            prompt: None,
+            login_hint: None,
+            challenge: None,
+            challenge_method: None,
+            claims: Claims::default(),
+            client_info: false,
+            origin,
+            signed_in: None,
+            number: number(),
+            begun: now,
+        }
+    }
+
     pub(crate) fn prompts(&self, word: &str) -> bool {
         self.prompt
             .as_deref()
@@ -84,12 +121,10 @@ impl Flow {
     }
 }
 
-/// The visits that are going on, and the browsers' sessions.
+/// The visits that are going on. They do not outlive a restart: a page that is open then is too old.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     flows: Mutex<HashMap<String, Flow>>,
-    /// Cookie to user.
-    sessions: Mutex<HashMap<String, SignedIn>>,
 }
 
 impl Flows {
@@ -115,29 +150,11 @@ impl Flows {
     pub(crate) fn end(&self, id: &str) {
         lock(&self.flows).remove(id);
     }
+}
 
-    pub(crate) fn start_session(&self, signed_in: &SignedIn) -> String {
-        let cookie = random();
-        lock(&self.sessions).insert(cookie.clone(), signed_in.clone());
-        cookie
-    }
-
-    pub(crate) fn session(&self, cookie: &str) -> Option<SignedIn> {
-        lock(&self.sessions).get(cookie).cloned()
-    }
-
-    /// Notes that the person of a session also showed a second factor.
-    pub(crate) fn strengthen_session(&self, cookie: &str, upn: &str) {
-        if let Some(session) = lock(&self.sessions).get_mut(cookie)
-            && session.upn == upn
-        {
-            session.mfa = true;
-        }
-    }
-
-    pub(crate) fn end_session(&self, cookie: &str) {
-        lock(&self.sessions).remove(cookie);
-    }
+/// A number between 10 and 99, as the authenticator asks for.
+fn number() -> u8 {
+    rand::rng().random_range(10..100)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::entra::Version;
 use crate::entra::account::Account;
@@ -284,6 +285,31 @@ impl Call<'_> {
             return Err(Refusal::missing("requested_token_use"));
         }
         let proof = self.authenticate(None)?;
+        let (tenant, signed_in) = self.speaks_for(assertion)?;
+        let mut grant = Grant {
+            tenant,
+            client_id: self.application.client_id(),
+            signed_in,
+            begun: self.now(),
+            scope: self.params.owned("scope"),
+            resource: self.params.owned("resource"),
+            nonce: None,
+            platform: Platform::Web,
+            acrs: Vec::new(),
+            cae: self.claims.cae,
+        };
+        let tenant = self.tenant_of(&grant)?;
+        let account = policy::account(self.world, &tenant, &grant.signed_in.upn)?;
+        grant.signed_in.revocations = account.home.since.revocations;
+        grant.signed_in.passwords = account.home.since.passwords;
+        let (target, asked) = self.question(&grant, Several::Refused, &tenant)?;
+        let account = self.account(&tenant, &grant, &target, self.now())?;
+        let issue = self.issue(&tenant, proof);
+        issue.for_person(&account, &grant, &target, &asked, &self.lasting(&asked))
+    }
+
+    /// The tenant and the person that a token speaks for which was issued for this application.
+    fn speaks_for(&self, assertion: &str) -> Result<(Uuid, SignedIn), Refusal> {
         let invalid = |reason: &str| Refusal::of(50_013, &[("reason", reason)]);
         let claims = self.world.directory.key.claims(assertion);
         let claims = claims.ok_or_else(|| invalid("The key was not found."))?;
@@ -291,7 +317,8 @@ impl Call<'_> {
         let until = claims["exp"].as_i64().unwrap_or_default();
         if until <= now {
             let (now, until) = (instant(now), instant(until));
-            return Err(Refusal::of(500_133, &[("now", &now), ("until", &until)]));
+            let values = [("now", now.as_str()), ("until", until.as_str())];
+            return Err(Refusal::of(500_133, &values));
         }
         let client = self.application.client_id().to_string();
         let audience = claims["aud"].as_str().unwrap_or_default();
@@ -301,39 +328,19 @@ impl Call<'_> {
             ));
         }
         let id = claims["tid"].as_str().and_then(|text| text.parse().ok());
-        let upn = claims["unique_name"].as_str();
-        let (Some(id), Some(upn)) = (id, upn) else {
-            return Err(invalid(
-                "An app-only token cannot be used on behalf of a user.",
-            ));
+        let (Some(id), Some(upn)) = (id, claims["unique_name"].as_str()) else {
+            let reason = "An app-only token cannot be used on behalf of a user.";
+            return Err(invalid(reason));
         };
-        let mfa = claims["amr"].as_array().into_iter().flatten();
-        let mut grant = Grant {
-            tenant: id,
-            client_id: self.application.client_id(),
-            signed_in: SignedIn {
-                upn: upn.to_owned(),
-                at: claims["iat"].as_i64().unwrap_or(now),
-                mfa: mfa.into_iter().any(|method| *method == "mfa"),
-                revocations: 0,
-                passwords: 0,
-            },
-            begun: now,
-            scope: self.params.owned("scope"),
-            resource: self.params.owned("resource"),
-            nonce: None,
-            platform: Platform::Web,
-            acrs: Vec::new(),
-            cae: self.claims.cae,
+        let mut methods = claims["amr"].as_array().into_iter().flatten();
+        let signed_in = SignedIn {
+            upn: upn.to_owned(),
+            at: claims["iat"].as_i64().unwrap_or(now),
+            mfa: methods.any(|method| *method == "mfa"),
+            revocations: 0,
+            passwords: 0,
         };
-        let tenant = self.tenant_of(&grant)?;
-        let account = policy::account(self.world, &tenant, upn)?;
-        grant.signed_in.revocations = account.home.since.revocations;
-        grant.signed_in.passwords = account.home.since.passwords;
-        let (target, asked) = self.question(&grant, Several::Refused, &tenant)?;
-        let account = self.account(&tenant, &grant, &target, now)?;
-        let issue = self.issue(&tenant, proof);
-        issue.for_person(&account, &grant, &target, &asked, &self.lasting(&asked))
+        Ok((id, signed_in))
     }
 
     // === the application alone ===

@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS device_code (
     hash BLOB PRIMARY KEY, user_code TEXT NOT NULL UNIQUE, at INTEGER NOT NULL,
     state INTEGER NOT NULL, request TEXT NOT NULL, grant_body TEXT
 ) STRICT;
+CREATE TABLE IF NOT EXISTS browser_session (
+    hash BLOB PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS service_principal (
     tenant TEXT NOT NULL, client TEXT NOT NULL, PRIMARY KEY (tenant, client)
 ) STRICT;
@@ -31,6 +34,9 @@ CREATE TABLE IF NOT EXISTS directory_change (
     kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)
 ) STRICT;
 ";
+
+/// A browser's session lives ninety days.
+const SESSION_SECONDS: i64 = 90 * 86_400;
 
 /// What became of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -279,6 +285,30 @@ impl Ledger<'_> {
             })?;
             rows.collect()
         })
+    }
+
+    // === browsers ===
+
+    /// Keeps who is signed in in a browser, by the hash of its cookie.
+    pub(crate) fn keep_session(&self, hash: &[u8], at: i64, body: &str) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO browser_session (hash, at, body) VALUES (?1, ?2, ?3)";
+        self.0.with(|database| {
+            let old = "DELETE FROM browser_session WHERE at < ?1";
+            database.execute(old, [at - SESSION_SECONDS])?;
+            database.execute(sql, params![hash, at, body]).map(|_| ())
+        })
+    }
+
+    pub(crate) fn session(&self, hash: &[u8]) -> rusqlite::Result<Option<String>> {
+        let sql = "SELECT body FROM browser_session WHERE hash = ?1";
+        self.0
+            .with(|database| database.query_row(sql, [hash], |row| row.get(0)).optional())
+    }
+
+    pub(crate) fn end_session(&self, hash: &[u8]) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM browser_session WHERE hash = ?1";
+        self.0
+            .with(|database| database.execute(sql, [hash]).map(|_| ()))
     }
 
     // === consents and service principals ===

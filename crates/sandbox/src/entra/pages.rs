@@ -5,9 +5,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::entra::account::Account;
 use crate::entra::catalogue;
 use crate::entra::codes::{Refusal, Trace};
 use crate::entra::params::{Params, origin};
+use crate::seed::Mfa;
 use crate::serve::Shared;
 
 #[derive(Debug, Template)]
@@ -111,8 +113,37 @@ struct HomePage {
 struct TenantRow {
     name: String,
     id: String,
-    users: Vec<(String, String, String)>,
+    users: Vec<UserRow>,
     organizations: Vec<String>,
+}
+
+#[derive(Debug)]
+struct UserRow {
+    upn: String,
+    password: String,
+    roles: String,
+    /// What is unusual about the account.
+    state: String,
+}
+
+impl UserRow {
+    fn of(account: &Account) -> Self {
+        let person = &account.person;
+        let unusual = [
+            (person.seed.guest, "guest"),
+            (account.disabled(), "disabled"),
+            (person.locked() || account.home.locked(), "locked"),
+            (account.home.must_change_password(), "password expired"),
+            (account.mfa() == Mfa::Required, "second factor"),
+        ];
+        let words = unusual.iter().filter(|(is, _)| *is).map(|(_, word)| *word);
+        Self {
+            upn: person.upn().to_owned(),
+            password: account.home.password().to_owned(),
+            roles: person.seed.roles.join(", "),
+            state: words.collect::<Vec<_>>().join(", "),
+        }
+    }
 }
 
 pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
@@ -184,13 +215,7 @@ pub(crate) async fn home(State(world): State<Shared>, headers: HeaderMap, uri: U
                 .people
                 .iter()
                 .filter_map(|person| world.directory.account(&tenant, person.upn()))
-                .map(|account| {
-                    (
-                        account.person.upn().to_owned(),
-                        account.home.password().to_owned(),
-                        account.person.seed.roles.join(", "),
-                    )
-                })
+                .map(|account| UserRow::of(&account))
                 .collect(),
             organizations: tenant.organizations.clone(),
         });

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rand::Rng as _;
 
 use crate::World;
 use crate::entra::account::Account;
@@ -18,21 +17,14 @@ use crate::entra::control::{By, Control};
 use crate::entra::directory::Tenant;
 use crate::entra::flow::{Flow, Purpose, SignedIn};
 use crate::entra::pages::{ApprovePage, PasswordPage, SignInPage, error_page, html};
-use crate::entra::params::{Params, cookie};
+use crate::entra::params::Params;
 use crate::entra::policy::{self, Access};
-use crate::entra::{arrive, resource};
+use crate::entra::{arrive, resource, session};
 use crate::seed::Mfa;
 use crate::serve::Shared;
 
-/// The browser session's cookie; Entra's is called so.
-pub(crate) const SESSION: &str = "ESTSAUTHPERSISTENT";
 /// Entra's own minimum.
 const PASSWORD_MIN: usize = 8;
-
-/// A number between 10 and 99, as the authenticator asks for.
-pub(crate) fn number() -> u8 {
-    rand::rng().random_range(10..100)
-}
 
 /// The page that asks who it is.
 pub(crate) fn page(
@@ -163,14 +155,10 @@ fn enter(world: &World, id: &str, flow: Flow, account: &Account, trace: &Trace) 
         revocations: account.home.since.revocations,
         passwords: account.home.since.passwords,
     };
-    let session = world.directory.flows.start_session(&signed_in);
-    let flow = with_person(world, flow, signed_in);
+    let flow = with_person(world, flow, signed_in.clone());
     world.directory.flows.put(id, &flow);
     let mut response = go_on(world, id, trace);
-    let cookie = format!("{SESSION}={session}; Path=/; Secure; HttpOnly; SameSite=None");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    session::start(world, &signed_in, &mut response);
     response
 }
 
@@ -353,11 +341,7 @@ pub(crate) async fn approve(
     }
     if let Some(signed_in) = &mut flow.signed_in {
         signed_in.mfa = true;
-        let of_browser = cookie(&headers, SESSION);
-        if let Some(session) = of_browser {
-            let flows = &world.directory.flows;
-            flows.strengthen_session(session, &signed_in.upn);
-        }
+        session::strengthen(&world, &headers, &signed_in.upn);
     }
     world.directory.flows.put(id, &flow);
     go_on(&world, id, &trace)

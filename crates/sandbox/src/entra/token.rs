@@ -16,7 +16,7 @@ use crate::entra::client_auth;
 use crate::entra::codes::{Refusal, Trace};
 use crate::entra::directory::Tenant;
 use crate::entra::params::{Params, origin};
-use crate::entra::registration;
+use crate::entra::registration::{self, Registered};
 use crate::serve::Shared;
 
 pub(crate) async fn token_v1(
@@ -121,24 +121,7 @@ fn grant(
     let grant_type = params
         .get("grant_type")
         .ok_or_else(|| Refusal::missing("grant_type"))?;
-    let shared = matches!(
-        segment.to_ascii_lowercase().as_str(),
-        "common" | "consumers"
-    );
-    if grant_type == "client_credentials" && shared {
-        return Err(Refusal::of(9_001_023, &[("value", grant_type)]));
-    }
-    // An application alone is at home in the tenant that it is registered in.
-    let home = client
-        .parse()
-        .ok()
-        .and_then(|id| world.directory.application(id));
-    let home = home.map(|application| application.tenant.to_string());
-    let place = match &home {
-        Some(home) if grant_type == "client_credentials" && is_organizations(segment) => home,
-        _ => segment,
-    };
-    let registered = registration::find(world, place, client)?;
+    let registered = registered(world, segment, client, grant_type)?;
     let audiences = audiences(origin, segment, registered.tenant.as_deref());
     let call = Call {
         world,
@@ -164,8 +147,27 @@ fn grant(
     }
 }
 
-fn is_organizations(segment: &str) -> bool {
-    segment.eq_ignore_ascii_case("organizations")
+/// Tenant and application. An application alone is at home where it is registered, and nowhere over
+/// `common`.
+fn registered(
+    world: &World,
+    segment: &str,
+    client: &str,
+    grant_type: &str,
+) -> Result<Registered, Refusal> {
+    if grant_type != "client_credentials" {
+        return registration::find(world, segment, client);
+    }
+    let place = segment.to_ascii_lowercase();
+    if matches!(place.as_str(), "common" | "consumers") {
+        return Err(Refusal::of(9_001_023, &[("value", grant_type)]));
+    }
+    let application = client.parse().ok();
+    let application = application.and_then(|id| world.directory.application(id));
+    match application.filter(|_| place == "organizations") {
+        Some(application) => registration::find(world, &application.tenant.to_string(), client),
+        None => registration::find(world, segment, client),
+    }
 }
 
 /// The token endpoints and the issuers of the tenant, under each of its names.

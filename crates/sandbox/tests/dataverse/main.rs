@@ -2,7 +2,17 @@
 
 mod support;
 
+mod activities;
 mod batch;
+mod changing;
 mod creating;
+mod deleting;
 mod discovery;
+mod duplicates;
+mod fetch;
 mod functions;
+mod keys;
+mod linking;
+mod published;
+mod rights;
+mod values;

@@ -381,3 +381,25 @@ async fn a_native_client_chooses_its_port_and_a_web_client_does_not() {
             .holds("AADSTS50011")
     );
 }
+
+#[tokio::test]
+async fn a_session_outlives_a_restart_of_the_sandbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = Rig::in_directory(directory.path()).await;
+    rig.visit(V2, &v2(&[]), MEGAN).await;
+    let cookies = rig.cookies();
+    rig.sandbox.shutdown().await;
+    let rig = Rig::in_directory(directory.path()).await;
+    rig.remember(cookies);
+    let page = rig.query(V2, &v2(&[("prompt", "none")])).await;
+    assert!(page.parameters().contains_key("code"));
+}
+
+#[tokio::test]
+async fn the_home_page_tells_who_is_there() {
+    let rig = Rig::start().await;
+    let page = rig.get("/").await;
+    for word in ["Contoso", MEGAN.0, "second factor", "guest", "locked"] {
+        assert!(page.holds(word), "{word}");
+    }
+}

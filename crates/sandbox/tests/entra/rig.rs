@@ -136,6 +136,14 @@ impl Rig {
         self.jar.lock().unwrap().clear();
     }
 
+    pub(crate) fn cookies(&self) -> HashMap<String, String> {
+        self.jar.lock().unwrap().clone()
+    }
+
+    pub(crate) fn remember(&self, cookies: HashMap<String, String>) {
+        *self.jar.lock().unwrap() = cookies;
+    }
+
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Page {
         let cookies: Vec<String> = {
             let jar = self.jar.lock().unwrap();

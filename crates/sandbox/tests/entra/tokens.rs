@@ -505,3 +505,52 @@ async fn refresh_tokens_and_consents_outlive_a_restart() {
         "the consent is remembered"
     );
 }
+
+#[tokio::test]
+async fn of_two_who_redeem_a_code_at_once_one_gets_tokens() {
+    let rig = Rig::start().await;
+    let code = rig.code(TIELINE, SCOPE, MEGAN).await;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", TIELINE),
+        ("client_secret", SECRET),
+        ("redirect_uri", CALLBACK),
+        ("code", code.as_str()),
+    ];
+    let (one, other) = tokio::join!(rig.token(&form), rig.token(&form));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+}
+
+#[tokio::test]
+async fn v1_and_v2_take_each_others_refresh_tokens() {
+    let rig = Rig::start().await;
+    let v1 = format!("/{CONTOSO}/oauth2/authorize");
+    let query = [
+        ("client_id", TIELINE),
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("resource", "https://contoso.crm.dynamics.com/"),
+    ];
+    let code = rig.visit(&v1, &query, MEGAN).await.parameters()["code"].clone();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", TIELINE),
+        ("client_secret", SECRET),
+        ("redirect_uri", CALLBACK),
+        ("code", code.as_str()),
+    ];
+    let tokens = rig
+        .post(&format!("/{CONTOSO}/oauth2/token"), &form)
+        .await
+        .json();
+    assert_eq!(tokens["resource"], "https://contoso.crm.dynamics.com/");
+    let scope = format!("{ORGANIZATION}//user_impersonation offline_access");
+    let body = rig.refresh_with(&tokens, &[("scope", &scope)]).await.json();
+    assert_eq!(
+        claims(&body["access_token"])["aud"],
+        "https://contoso.crm.dynamics.com/"
+    );
+    assert!(body["refresh_token"].is_string());
+}

@@ -110,8 +110,8 @@ impl Xml {
                 '>' => self.text.push_str("&gt;"),
                 '"' => self.text.push_str("&quot;"),
                 '\t' | '\n' | '\r' => self.text.push(' '),
-                // XML 1.0 has no other control characters, not even escaped.
-                other if other.is_control() => {}
+                // XML 1.0 has no other control characters, not even escaped, and not these two.
+                other if other.is_control() || matches!(other, '\u{fffe}' | '\u{ffff}') => {}
                 other => self.text.push(other),
             }
         }

@@ -15,19 +15,19 @@ use super::raw::{RawChoices, RawDelete, RawKind, RawLink, RawSchema};
 /// Additions to the standard tables of an organization.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CustomSchema {
+pub(crate) struct CustomSchema {
     /// Choices that several columns share.
     #[serde(default, rename = "choice")]
-    pub choices: Vec<ChoiceSetSeed>,
+    pub(crate) choices: Vec<ChoiceSetSeed>,
     /// Tables.
     #[serde(default, rename = "table")]
-    pub tables: Vec<TableSeed>,
+    pub(crate) tables: Vec<TableSeed>,
     /// Columns and keys of tables that are there already.
     #[serde(default, rename = "extend")]
-    pub extensions: Vec<ExtensionSeed>,
+    pub(crate) extensions: Vec<ExtensionSeed>,
     /// Many-to-many relationships.
     #[serde(default, rename = "link")]
-    pub links: Vec<LinkSeed>,
+    pub(crate) links: Vec<LinkSeed>,
 }
 
 /// A choice that several columns share.

@@ -87,6 +87,9 @@ pub(super) struct RawNavigation {
     pub(super) single: Option<String>,
     #[serde(default)]
     pub(super) collection: Option<String>,
+    /// What a delete does, where it is not the same for all targets of the lookup.
+    #[serde(default)]
+    pub(super) delete: Option<RawDelete>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

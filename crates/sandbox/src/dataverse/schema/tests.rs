@@ -377,6 +377,58 @@ fn what_does_not_fit_is_refused_with_its_place() {
         ),
         ("[[table]]\nname = 'cr_V'\ncolour = 'red'", "colour"),
         (
+            "[[extend]]\ntable = 'account'\n[[extend.key]]\nname = 'cr_K'\ncolumns = ['revenue']",
+            "the key cr_k of the table account names 'revenue', whose type no key can have",
+        ),
+        (
+            "[[extend]]\ntable = 'account'\n[[extend.key]]\nname = 'cr_K'\ncolumns = ['name']\n[[extend.key]]\nname = 'cr_K'\ncolumns = ['fax']",
+            "the table account has two keys named cr_k",
+        ),
+        (
+            "[[choice]]\nname = 'cr_c'\noptions = []",
+            "the choice cr_c has no options",
+        ),
+        (
+            "[[choice]]\nname = 'cr_c'\noptions = [{ label = 'a' }]\n[[choice]]\nname = 'cr_c'\noptions = [{ label = 'a' }]",
+            "there are two choices named cr_c",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\nactivity = true\nprimary = { name = 'cr_N' }",
+            "the table cr_V is an activity and has a 'primary' column",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\nprimary = { name = 'cr_N', type = 'whole' }",
+            "the column cr_N of the table cr_V names rows and must be a text",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\nset = 'contacts'",
+            "the entity set contacts of the table cr_v is taken",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\ntype = 'choice'\ndefault = 7\noptions = [{ value = 1, label = 'a' }]",
+            "the column cr_n of the table cr_v defaults to 7, which is none of its options",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\ntype = 'choice'\noptions = [{ value = 1, label = 'a' }, { value = 1, label = 'b' }]",
+            "has two options of one value",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\nformat = 'colour'",
+            "has the format 'colour', which text does not have",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\ntype = 'money'\nformat = 'email'",
+            "has the format 'email', which its type does not have",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\nto = ['contact']",
+            "the column cr_n of the table cr_v has 'to', but is no lookup",
+        ),
+        (
+            "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\ntype = 'whole'\nauto_number = 'x'",
+            "has 'auto_number', but is no text",
+        ),
+        (
             "[[table]]\nname = 'cr_V'\n[[table.column]]\nname = 'cr_n'\nmax = 0",
             "the column cr_n of the table cr_v cannot hold 0 characters",
         ),
@@ -385,4 +437,178 @@ fn what_does_not_fit_is_refused_with_its_place() {
         let error = refused(text);
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn what_is_included_bears_the_names_of_its_table() {
+    let schema = Schema::standard();
+    let named = |name: &str| {
+        schema
+            .relationships
+            .iter()
+            .any(|one| one.schema_name == name)
+    };
+    for name in [
+        "lk_accountbase_createdby",
+        "lk_phonecall_createdby",
+        "business_unit_phone_call_activities",
+        "contact_owning_user",
+        "owner_phonecalls",
+        "manualsla_phonecall",
+        "transactioncurrency_account",
+        "TransactionCurrency_PhoneCall",
+    ] {
+        assert!(named(name), "{name}");
+    }
+    assert!(
+        !schema
+            .relationships
+            .iter()
+            .any(|one| one.schema_name.contains('{'))
+    );
+}
+
+#[test]
+fn deletions_do_what_the_published_relationships_say() {
+    let schema = Schema::standard();
+    let on_delete = |name: &str| {
+        let found = schema
+            .relationships
+            .iter()
+            .find(|one| one.schema_name == name);
+        found.unwrap_or_else(|| panic!("{name}")).on_delete
+    };
+    assert_eq!(on_delete("Contact_Phonecalls"), OnDelete::Cascade);
+    assert_eq!(on_delete("Contact_ActivityPointers"), OnDelete::RemoveLink);
+    assert_eq!(on_delete("contact_customer_accounts"), OnDelete::Cascade);
+    assert_eq!(on_delete("contact_customer_contacts"), OnDelete::RemoveLink);
+    assert_eq!(on_delete("account_primary_contact"), OnDelete::RemoveLink);
+    assert_eq!(on_delete("business_unit_system_users"), OnDelete::Restrict);
+    assert_eq!(on_delete("lk_contactbase_createdby"), OnDelete::NoCascade);
+}
+
+#[test]
+fn activities_have_all_columns_of_the_pointer() {
+    let schema = with_example();
+    let pointer = schema.by_name("activitypointer").expect("activities");
+    let activities = schema
+        .tables
+        .iter()
+        .filter(|table| table.kind == TableKind::Activity);
+    let mut seen = 0;
+    for table in activities {
+        for column in &pointer.columns {
+            let own = table.column(&column.name);
+            let kind = own.map(Column::edm);
+            // All parties of an activity are a list that only the pointer has.
+            let apart = column.name == "allparties";
+            assert!(
+                apart || kind == Some(column.edm()),
+                "{}.{}",
+                table.name,
+                column.name
+            );
+        }
+        seen += 1;
+    }
+    assert!(seen > 12, "{seen}");
+}
+
+#[test]
+fn tables_that_change_tracking_needs_have_it() {
+    let schema = Schema::standard();
+    for name in [
+        "account",
+        "contact",
+        "incident",
+        "lead",
+        "opportunity",
+        "phonecall",
+        "systemuser",
+    ] {
+        assert!(
+            schema
+                .by_name(name)
+                .is_some_and(|table| table.change_tracking),
+            "{name}"
+        );
+    }
+    let detected: Vec<&str> = schema
+        .tables
+        .iter()
+        .filter(|table| table.duplicate_detection)
+        .map(|table| table.name.as_str())
+        .collect();
+    assert_eq!(detected, ["account", "contact", "lead"]);
+}
+
+#[test]
+fn few_columns_have_an_index() {
+    let contact = Schema::standard();
+    let contact = contact.by_name("contact").expect("contacts");
+    let indexed = contact
+        .columns
+        .iter()
+        .filter(|column| column.indexed)
+        .count();
+    assert!((8..=16).contains(&indexed), "{indexed}");
+}
+
+#[test]
+fn money_has_its_amount_in_the_base_currency() {
+    let schema = with_example();
+    for table in &schema.tables {
+        for column in &table.columns {
+            let money = matches!(column.kind, Kind::Money { .. });
+            let Some(of) = column.name.strip_suffix("_base").filter(|_| money) else {
+                continue;
+            };
+            assert!(table.column(of).is_some(), "{}.{}", table.name, column.name);
+            assert!(
+                !column.access.create && !column.access.update,
+                "{}",
+                column.name
+            );
+            assert!(
+                table.column("transactioncurrencyid").is_some(),
+                "{}",
+                table.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_table_joined_to_itself_has_two_ways() {
+    let schema = custom(
+        "[[table]]\nname = 'cr_V'\n[[link]]\nname = 'cr_pairs'\nfirst = 'cr_v'\nsecond = 'cr_v'",
+    )
+    .expect("a schema");
+    let table = schema.by_name("cr_v").expect("a table");
+    assert!(table.collection("Referencingcr_pairs").is_some());
+    assert!(table.collection("Referencedcr_pairs").is_some());
+    let link = schema.many_to_many.last().expect("a link");
+    assert_eq!(
+        (link.first_column.as_str(), link.second_column.as_str()),
+        ("cr_vidone", "cr_vidtwo")
+    );
+}
+
+#[test]
+fn a_column_of_money_brings_the_currency_to_a_standard_table() {
+    let text = "[[extend]]\ntable = 'knowledgearticle'\n[[extend.column]]\nname = 'cr_Cost'\ntype = 'money'";
+    let schema = custom(text).expect("a schema");
+    let table = schema.by_name("knowledgearticle").expect("a table");
+    assert!(table.single("transactioncurrencyid").is_some());
+    assert!(table.column("cr_cost").is_some_and(|column| column.custom));
+    assert!(table.column("title").is_some_and(|column| !column.custom));
+}
+
+#[test]
+fn status_reasons_can_be_moved_and_added() {
+    let text = "[[table]]\nname = 'cr_V'\nstatuses = [{ value = 1, label = 'New', state = 0 }, { value = 2, label = 'Old', state = 0 }, { value = 9, label = 'Gone', state = 1 }]";
+    let schema = custom(text).expect("a schema");
+    let table = schema.by_name("cr_v").expect("a table");
+    assert_eq!(table.states()[1].default_status, 9);
+    assert_eq!(table.statuses().len(), 3);
 }

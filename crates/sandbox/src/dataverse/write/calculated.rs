@@ -61,6 +61,10 @@ fn full_name(table: &Table, old: &Cells, cells: &mut Cells) {
 }
 
 fn address(table: &Table, prefix: &str, old: &Cells, cells: &mut Cells) {
+    // Most rows have no second address, let alone a third.
+    if !prefix.is_empty() && !cells.keys().any(|name| name.starts_with(prefix)) {
+        return;
+    }
     let composite = format!("{prefix}composite");
     if table.column(&composite).is_none() {
         return;

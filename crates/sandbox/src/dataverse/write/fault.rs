@@ -43,6 +43,20 @@ pub(super) fn annotation_name(table: &Table, name: &str) -> Fault {
     Fault::payload(table, inner)
 }
 
+/// A body of another type than the table's.
+pub(super) fn other_type(table: &Table, value: &Value) -> Fault {
+    let shown = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    let inner = format!(
+        "{ODATA} A resource with type '{}' was found, but it is not assignable to the expected type \
+         'Microsoft.Dynamics.CRM.{}'.",
+        shortened(shown.trim_start_matches('#')),
+        table.name
+    );
+    Fault::payload(table, inner)
+}
+
 pub(super) fn literal(table: &Table, value: &Value, edm: &str) -> Fault {
     let shown = value
         .as_str()

@@ -25,7 +25,7 @@ mod value;
 
 pub(crate) use activity::shadow_activity;
 pub(crate) use change::{Upserted, update_from, upsert_from};
-pub(crate) use create::create_from;
+pub(crate) use create::{create_from, furnish};
 pub(crate) use duplicates::duplicates_of;
 pub(crate) use key::Key;
 pub(crate) use reference::resolve_reference;

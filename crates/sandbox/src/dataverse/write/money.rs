@@ -69,6 +69,19 @@ pub(super) fn convert(
     Ok(())
 }
 
+/// The same for a row whose money is in the organization's own currency.
+pub(super) fn in_base(table: &Table, cells: &mut Cells) {
+    for (name, amount) in amounts(table, cells) {
+        let base = format!("{name}_base");
+        if let Some(amount) = amount.filter(|_| table.column(&base).is_some()) {
+            cells.insert(base, Cell::from(amount));
+        }
+        if table.column("exchangerate").is_some() {
+            cells.insert("exchangerate".to_owned(), Cell::from(1.0));
+        }
+    }
+}
+
 /// Amounts of money among cells, those in the organization's currency apart.
 fn amounts(table: &Table, cells: &Cells) -> Vec<(String, Option<f64>)> {
     let money = |name: &str| {

@@ -549,3 +549,59 @@ fn only_definitions_are_owned() {
     assert!(owns("GlobalOptionSetDefinitions"));
     assert!(!owns("accounts") && !owns("entitydefinitions"));
 }
+
+/// The published examples, where they lie beside the repository.
+#[test]
+fn published_reads_of_definitions_are_answered() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let schema = with_example();
+    let mut asked = 0;
+    for file in ["webapi-requests.jsonl", "webapi-examples.jsonl"] {
+        let Ok(text) = std::fs::read_to_string(format!("{folder}/{file}")) else {
+            return;
+        };
+        for line in text.lines() {
+            let example: Value = serde_json::from_str(line).expect("JSON");
+            let request = &example["request"];
+            let url = request["url"].as_str().unwrap_or_default();
+            let Some((_, path)) = url.split_once("/api/data/v9.") else {
+                continue;
+            };
+            let path = path.split_once('/').map_or("", |(_, path)| path);
+            let first = path.split(['(', '?', '/']).next().unwrap_or_default();
+            if request["method"] != "GET" || !owns(first) || path.contains('<') {
+                continue;
+            }
+            let answer = ask_of(&schema, path);
+            assert!(answer.is_ok(), "{}: {path}: {answer:?}", example["id"]);
+            asked += 1;
+        }
+    }
+    assert!(asked > 10, "{asked}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn odd_paths_and_options_never_panic(path in "\\PC{0,40}", query in "\\PC{0,60}") {
+        let schema = Schema::standard();
+        for begin in ["", "EntityDefinitions", "EntityDefinitions(LogicalName='account')/Attributes"] {
+            let _ = ask_of(&schema, &format!("{begin}{path}?$filter={query}"));
+            let _ = ask_of(&schema, &format!("{begin}?$expand={query}&$select={path}"));
+        }
+    }
+
+    #[test]
+    fn odd_seeds_never_panic(name in "\\PC{0,12}", text in "\\PC{0,20}") {
+        let mut seed = super::super::tests::example();
+        for table in &mut seed.tables {
+            table.name.push_str(&name);
+            table.columns.iter_mut().for_each(|column| column.label = Some(text.clone()));
+        }
+        if let Ok(schema) = Schema::with_custom(&seed) {
+            let document = super::super::metadata_document(&schema, super::super::Annotations::With);
+            proptest::prop_assert!(roxmltree::Document::parse(&document).is_ok());
+        }
+    }
+}

@@ -20,6 +20,11 @@ pub(crate) fn read(name: &str) -> Vec<Value> {
         "00000000-0000-0000-000000000001",
         "00000000-0000-0000-0000-000000000001",
     );
+    // And one lost an underscore.
+    let text = text.replace(
+        "\"transactioncurrencyid_value",
+        "\"_transactioncurrencyid_value",
+    );
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
         .collect()

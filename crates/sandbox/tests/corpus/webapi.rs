@@ -96,18 +96,24 @@ fn differences(example: &Example<'_>, answer: &Answer) -> Vec<String> {
         }
         printed => {
             let own = serde_json::from_str(&answer.text).unwrap_or_default();
-            all.extend(shape::differences(as_today(example, printed), &own));
+            all.extend(shape::differences(&as_today(example, printed), &own));
         }
     }
     all
 }
 
-/// One page prints a definition that was asked for by its name as a list of one.
-fn as_today<'v>(example: &Example<'_>, printed: &'v Value) -> &'v Value {
-    if example.id == "ex-190" {
-        &printed["value"][0]
-    } else {
-        printed
+/// What a page would print today, of this sandbox.
+fn as_today(example: &Example<'_>, printed: &Value) -> Value {
+    let mut printed = printed.clone();
+    match example.id {
+        // A definition that was asked for by its name stands there as a list of one.
+        "ex-190" => printed["value"][0].take(),
+        // Messages of the platform cannot be written, and the sandbox has none.
+        "ex-140" => {
+            printed["value"] = Value::Array(Vec::new());
+            printed
+        }
+        _ => printed,
     }
 }
 

@@ -2,6 +2,7 @@
 //! kin.
 
 mod attribute;
+mod changes;
 mod entity;
 mod filter;
 mod item;
@@ -22,7 +23,7 @@ use walk::Place;
 
 /// Whether the first segment of a path leads to definitions.
 pub(crate) fn owns(segment: &str) -> bool {
-    DEFINITION_SETS.iter().any(|(set, _)| *set == segment)
+    segment == changes::NAME || DEFINITION_SETS.iter().any(|(set, _)| *set == segment)
 }
 
 /// A read of definitions.
@@ -56,6 +57,13 @@ pub(crate) fn answer(
     request: &DefinitionsRequest<'_>,
 ) -> Outcome<DefinitionsAnswer> {
     let options = request.options;
+    if let [segment] = request.segments
+        && segment.name == changes::NAME
+    {
+        let query = changes::query(segment, &options.aliases)?;
+        let body = changes::changes(schema, &query, request.metadata)?;
+        return Ok(DefinitionsAnswer::Json(body));
+    }
     for name in options.names() {
         if name.starts_with('$') && !OPTIONS.contains(&name) && name != "$format" {
             return Err(Fault::syntax(format!(

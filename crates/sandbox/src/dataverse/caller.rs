@@ -25,15 +25,17 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Host and port of the resource that a token is for.
+pub(super) fn audience_of(caller: &Caller) -> Option<String> {
+    let audience = url::Url::parse(&caller.audience).ok()?;
+    let host = audience.host_str()?;
+    let port = audience.port().map(|port| format!(":{port}"));
+    Some(format!("{host}{}", port.unwrap_or_default()))
+}
+
 /// Whether a token was issued for this organization.
 fn meant(world: &World, organization: &Organization, caller: &Caller) -> bool {
-    let audience = url::Url::parse(&caller.audience).ok();
-    let authority = audience.as_ref().and_then(|audience| {
-        let host = audience.host_str()?;
-        let port = audience.port().map(|port| format!(":{port}"));
-        Some(format!("{host}{}", port.unwrap_or_default()))
-    });
-    let found = authority.and_then(|authority| {
+    let found = audience_of(caller).and_then(|authority| {
         world
             .directory
             .organization_at(&authority, &world.authority)

@@ -11,6 +11,7 @@ use crate::dataverse::plan::{Condition, Source, Term};
 use crate::dataverse::plan::{Hierarchy, ids};
 use crate::dataverse::schema::{Column, Kind, Ownership, Schema, Table};
 use crate::dataverse::security::{Access, Depth, Member};
+use crate::dataverse::shares;
 use crate::dataverse::store::quoted;
 
 /// One request of a member of an organization, with a connection to its rows.
@@ -68,7 +69,18 @@ impl<'s> Context<'s> {
     /// The rows of a source that the caller may see.
     pub(crate) fn visible(&self, source: Source<'s>) -> Outcome<Condition<'s>> {
         let depth = self.demand_read(source.table)?;
-        Ok(self.within_depth(source, depth))
+        let own = self.within_depth(source, depth);
+        if matches!(own, Condition::Always) {
+            return Ok(own);
+        }
+        let shared = shares::rows(self, Access::Read, source.table)?;
+        if shared.is_empty() {
+            return Ok(own);
+        }
+        Ok(Condition::Or(vec![
+            own,
+            Condition::In(source.key(), ids(&shared)),
+        ]))
     }
 
     fn within_depth(&self, source: Source<'s>, depth: Depth) -> Condition<'s> {
@@ -131,7 +143,7 @@ impl<'s> Context<'s> {
             Depth::Local => among(&unit, &[self.caller.business_unit]),
             Depth::Basic => among(&owner, &[self.caller.id]) || among(&owner, &self.caller.teams),
         };
-        if reached {
+        if reached || shares::reaches(self, access, table, id)? {
             return Ok(());
         }
         Err(self.caller.out_of_reach(access, table, id))

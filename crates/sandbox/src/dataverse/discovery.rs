@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use crate::World;
 use crate::dataverse::answer::{Answer, json_answer, text_answer};
-use crate::dataverse::caller::bearer;
+use crate::dataverse::caller::{audience_of, bearer, overtaken};
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::VERSION;
 use crate::dataverse::odata::{Expression, KeyPart, Literal, QueryOptions, Segment, segments};
 use crate::dataverse::organization::Organization;
 use crate::dataverse::security::ADMINISTRATOR;
 use crate::dataverse::{authority_of, cors, decorate};
-use crate::entra::{Caller, Directory};
+use crate::entra::{Caller, Directory, Verdict};
 use crate::serve::Shared;
 
 /// An organization, member by member.
@@ -67,18 +67,24 @@ pub(crate) async fn serve(
         return answer;
     }
     let authority = authority_of(&world, &uri, &headers);
-    let Some(caller) = caller(&world, &authority, &headers) else {
-        return challenge(&world, &authority);
+    let caller = match caller(&world, &authority, &headers) {
+        Verdict::Good(caller) => caller,
+        Verdict::Refused => return challenge(&world, &authority),
+        Verdict::Challenged { claims } => return overtaken(&world, &authority, &claims),
     };
-    let question = Question {
-        authority: &authority,
-        caller: &caller,
-        world: &world,
-    };
-    let answered = match method {
-        Method::GET | Method::HEAD => question.answer(&uri),
+    let work = move || match method {
+        Method::GET | Method::HEAD => Question {
+            authority: &authority,
+            caller: &caller,
+            world: &world,
+        }
+        .answer(&uri),
         _ => Err(Fault::method_not_allowed()),
     };
+    // Every organization is asked whether it knows the caller, and SQLite blocks.
+    let answered = tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Fault::unexpected()));
     let mut answer = answered
         .unwrap_or_else(|fault| fault.answer())
         .map(Body::from);
@@ -88,17 +94,18 @@ pub(crate) async fn serve(
 
 /// Whose token it is, when it is one for discovery: its resource is discovery's own host, or the
 /// place that was asked.
-fn caller(world: &World, authority: &str, headers: &HeaderMap) -> Option<Caller> {
-    let caller = world
-        .directory
-        .key
-        .verify(bearer(headers)?, world.clock.now())?;
-    let audience = url::Url::parse(&caller.audience).ok()?;
-    let host = audience.host_str()?;
-    let named = audience
-        .port()
-        .map_or(host.to_owned(), |port| format!("{host}:{port}"));
-    (is_discovery(host) || named.eq_ignore_ascii_case(authority)).then_some(caller)
+fn caller(world: &World, authority: &str, headers: &HeaderMap) -> Verdict {
+    let Some(token) = bearer(headers) else {
+        return Verdict::Refused;
+    };
+    let meant = |caller: &Caller| {
+        audience_of(caller)
+            .is_some_and(|named| is_discovery(&named) || named.eq_ignore_ascii_case(authority))
+    };
+    match world.directory.verdict(token, world.clock.now()) {
+        Verdict::Good(caller) if !meant(&caller) => Verdict::Refused,
+        verdict => verdict,
+    }
 }
 
 fn is_discovery(authority: &str) -> bool {

@@ -94,6 +94,12 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ODATA, text)
     }
 
+    /// A fault of the sandbox itself.
+    pub(crate) fn unexpected() -> Self {
+        let text = "An unexpected error occurred in the sandbox.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text)
+    }
+
     pub(crate) fn no_search() -> Self {
         Self::bad(
             "0x80048d0b",

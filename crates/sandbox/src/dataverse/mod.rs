@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod bulk;
 mod caller;
 mod context;
 mod cors;
@@ -20,6 +21,7 @@ mod resource;
 mod schema;
 mod security;
 mod service;
+mod shares;
 mod store;
 mod write;
 
@@ -95,11 +97,7 @@ async fn admit(
     // SQLite blocks while it works; that must not hold up what else the runtime does.
     let work = move || answer(&world, &arrival, &method, &uri, &headers, &body);
     let answered = tokio::task::spawn_blocking(work).await;
-    let mut response = answered.unwrap_or_else(|_| {
-        let text = "An unexpected error occurred in the sandbox.";
-        let fault = Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80040216", text);
-        fault.answer().map(Body::from)
-    });
+    let mut response = answered.unwrap_or_else(|_| Fault::unexpected().answer().map(Body::from));
     permit.decorate(response.headers_mut());
     response
 }

@@ -339,3 +339,217 @@ async fn addresses_too_long_for_a_request_of_their_own_are_read() {
         answer.text
     );
 }
+
+#[tokio::test]
+async fn a_change_set_is_kept_whole() {
+    let service = Service::start().await;
+    let set = change_set(&[
+        (
+            "1",
+            writing(
+                "POST",
+                "/api/data/v9.2/accounts",
+                &json!({"name": "Graphic Design"}),
+            ),
+        ),
+        (
+            "2",
+            writing(
+                "POST",
+                "contacts",
+                &json!({"lastname": "Alpha", "parentcustomerid_account@odata.bind": "$1"}),
+            ),
+        ),
+        (
+            "3",
+            writing("PUT", "$2/lastname", &json!({"value": "Beta"})),
+        ),
+        (
+            "4",
+            writing(
+                "PUT",
+                "$1/primarycontactid/$ref",
+                &json!({"@odata.id": "$2"}),
+            ),
+        ),
+        ("5", writing("PATCH", "/$1", &json!({"telephone1": "1"}))),
+    ]);
+    let list = reading(
+        "contacts?$select=lastname&$filter=lastname eq 'Beta'&$expand=parentcustomerid_account($select=telephone1,_primarycontactid_value)",
+    );
+    let answer = send(&service, &[], &ended(&[set, list])).await;
+    let parts = parts(&answer);
+    assert_eq!((answer.status, parts.len()), (200, 6), "{}", answer.text);
+    for (index, part) in parts.iter().take(5).enumerate() {
+        assert_eq!(part.status, 204, "{part:?}");
+        assert!(
+            part.outer.contains(&format!("Content-ID: {}", index + 1)),
+            "{part:?}"
+        );
+        assert!(part.inner.starts_with("OData-Version: 4.0"), "{part:?}");
+    }
+    let made = format!("OData-EntityId: {}", service.url("accounts("));
+    assert!(
+        parts[0].inner.contains(&made) && parts[0].inner.contains("\r\nLocation: https://"),
+        "{:?}",
+        parts[0]
+    );
+    assert!(!parts[2].inner.contains("OData-EntityId"), "{:?}", parts[2]);
+    let contact = parts[5].json()["value"][0].clone();
+    let account = &contact["parentcustomerid_account"];
+    assert_eq!(
+        (&account["telephone1"], &account["_primarycontactid_value"]),
+        (&json!("1"), &contact["contactid"])
+    );
+}
+
+#[tokio::test]
+async fn a_change_set_that_fails_leaves_nothing() {
+    let service = Service::start().await;
+    let set = change_set(&[
+        (
+            "1",
+            writing("POST", "accounts", &json!({"name": "Nobody's"})),
+        ),
+        (
+            "2",
+            writing("POST", "accounts", &json!({"nothing": "at all"})),
+        ),
+    ]);
+    let after = single(&writing("POST", "accounts", &json!({"name": "Somebody's"})));
+    let count = "accounts/$count?$filter=endswith(name,'body''s')";
+    let answer = send(&service, &[], &ended(&[set.clone(), after.clone()])).await;
+    let failed = parts(&answer);
+    assert_eq!(
+        (answer.status, failed.len(), failed[0].status),
+        (400, 1, 400),
+        "{}",
+        answer.text
+    );
+    assert!(
+        failed[0].outer.contains("Content-ID: 2") && !answer.text.contains("changesetresponse")
+    );
+    assert_eq!(service.get(count).await.text, "0");
+    let answer = send(
+        &service,
+        &[("Prefer", "odata.continue-on-error")],
+        &ended(&[set, after]),
+    )
+    .await;
+    let both = parts(&answer);
+    assert_eq!(
+        (answer.status, both[0].status, both[1].status),
+        (200, 400, 204),
+        "{}",
+        answer.text
+    );
+    assert_eq!(service.get(count).await.text, "1");
+}
+
+#[tokio::test]
+async fn a_reference_to_what_is_not_there_is_refused() {
+    let service = Service::start().await;
+    let bound =
+        json!({"phonenumber": "911", "regardingobjectid_account_phonecall@odata.bind": "$1"});
+    let set = change_set(&[
+        ("2", writing("POST", "phonecalls", &bound)),
+        (
+            "1",
+            writing("POST", "accounts", &json!({"name": "Too late"})),
+        ),
+    ]);
+    let answer = send(&service, &[], &ended(&[set])).await;
+    let part = &parts(&answer)[0];
+    assert_eq!((answer.status, part.status), (400, 400));
+    assert_eq!(
+        part.json()["error"]["message"],
+        "Content-ID Reference: '$1' does not exist in the batch context."
+    );
+    assert_eq!(
+        service
+            .get("accounts/$count?$filter=name eq 'Too late'")
+            .await
+            .text,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_is_given_back_can_be_referred_to() {
+    let service = Service::start().await;
+    let body = json!({"name": "Shown"});
+    let create = format!(
+        "POST accounts?$select=name HTTP/1.1\r\nContent-Type: application/json\r\nPrefer: return=representation\r\n\r\n{body}"
+    );
+    let set = change_set(&[
+        ("a1", create),
+        ("b", writing("PATCH", "$a1", &json!({"name": "Renamed"}))),
+    ]);
+    let answer = send(&service, &[], &ended(&[set])).await;
+    let parts = parts(&answer);
+    assert_eq!(
+        (parts[0].status, parts[1].status),
+        (201, 204),
+        "{}",
+        answer.text
+    );
+    assert!(
+        parts[0]
+            .inner
+            .contains("Preference-Applied: return=representation"),
+        "{:?}",
+        parts[0]
+    );
+    let id = parts[0].json()["accountid"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    assert_eq!(
+        service.read(&format!("accounts({id})?$select=name")).await["name"],
+        "Renamed"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_done_in_the_name_that_its_headers_say() {
+    let service = Service::start().await;
+    let alex = service.user("Alex Wilber").await;
+    let body = ended(&[
+        single(&writing("POST", "contacts", &json!({"lastname": "Hers"}))),
+        reading("WhoAmI"),
+    ]);
+    let answer = send(&service, &[("MSCRMCallerID", alex.as_str())], &body).await;
+    assert_eq!(parts(&answer)[1].json()["UserId"], alex, "{}", answer.text);
+    let row = service
+        .read("contacts?$filter=lastname eq 'Hers'&$select=_createdby_value")
+        .await;
+    assert_eq!(row["value"][0]["_createdby_value"], alex);
+}
+
+#[tokio::test]
+async fn conditions_and_bulk_messages_stand_in_batches() {
+    let service = Service::start().await;
+    let id = service.create("accounts", json!({"name": "Once"})).await;
+    let missing = format!(
+        "PATCH accounts({}) HTTP/1.1\r\nIf-Match: *\r\nContent-Type: application/json\r\n\r\n{{}}",
+        uuid()
+    );
+    let targets =
+        json!({"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.account", "name": "Twice"}]});
+    let body = ended(&[
+        single(&writing(
+            "POST",
+            "accounts/Microsoft.Dynamics.CRM.CreateMultiple",
+            &targets,
+        )),
+        single(&missing),
+        single(&format!("DELETE accounts({id}) HTTP/1.1\r\n")),
+    ]);
+    let answer = send(&service, &[("Prefer", "odata.continue-on-error")], &body).await;
+    let statuses: Vec<u16> = parts(&answer).iter().map(|part| part.status).collect();
+    assert_eq!(statuses, [200, 404, 204], "{}", answer.text);
+}
+
+fn uuid() -> &'static str {
+    "00000000-0000-0000-0000-0000000000aa"
+}

@@ -2,8 +2,10 @@
 
 mod support;
 
+mod actions;
 mod activities;
 mod batch;
+mod bulk;
 mod changing;
 mod creating;
 mod deleting;

@@ -251,3 +251,20 @@ async fn a_body_that_is_too_long_is_refused_as_an_error_of_the_service() {
     let error: Value = answer.json().await.expect("JSON");
     assert_eq!(error["error"]["code"], "0x8004418a");
 }
+
+#[tokio::test]
+async fn a_name_of_any_length_gets_a_short_answer() {
+    let service = Service::start().await;
+    let long = "x".repeat(1 << 20);
+    for body in [
+        json!({long.clone(): 1}),
+        json!({format!("{long}@odata.bind"): "/accounts(1)"}),
+        json!({"@".to_owned() + &long: 1}),
+        json!({"gendercode": long}),
+        json!({"parentcustomerid_account@odata.bind": format!("/{long}(1)")}),
+    ] {
+        let answer = service.post("contacts", body).await;
+        assert_eq!(answer.status, 400, "{:.200}", answer.text);
+        assert!(answer.text.len() < 2_000, "{}", answer.text.len());
+    }
+}

@@ -11,7 +11,7 @@ use crate::dataverse::schema::Operation;
 
 /// Values by the names of their parameters; what is null is left out.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     operation: &'static Operation,
     values: Map<String, Value>,
 }
@@ -98,7 +98,11 @@ impl Arguments {
         self.get(name).and_then(Value::as_str)
     }
 
-    pub(super) fn list(&self, name: &str) -> Outcome<&[Value]> {
+    pub(super) fn whole(&self, name: &str) -> Outcome<i64> {
+        Ok(self.required(name)?.as_i64().unwrap_or_default())
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Outcome<&[Value]> {
         Ok(self
             .required(name)?
             .as_array()

@@ -5,34 +5,13 @@ use uuid::Uuid;
 
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
-use crate::dataverse::odata::{Aliases, segments};
 use crate::dataverse::schema::Table;
-use crate::dataverse::write::Key;
+use crate::dataverse::write::resolve_reference;
 
 /// The row of an address: `accounts(…)`, with a slash in front, or whole.
 pub(super) fn at<'s>(context: &Context<'s>, address: &str) -> Outcome<(&'s Table, Uuid)> {
-    let wrong = || {
-        Fault::syntax(format!(
-            "The value '{address}' is no address of a row, such as 'accounts(<id>)'."
-        ))
-    };
-    let path = match address.split_once("/api/data/") {
-        Some((_, rest)) => rest
-            .split_once('/')
-            .map(|(_, path)| path)
-            .ok_or_else(wrong)?,
-        None => address.trim_start_matches('/'),
-    };
-    let segments = segments(path)?;
-    let [segment] = segments.as_slice() else {
-        return Err(wrong());
-    };
-    let table = context
-        .schema
-        .by_set(&segment.name)
-        .ok_or_else(|| Fault::no_segment(&segment.name))?;
-    let key = Key::of(context, table, segment.key(&Aliases::default())?)?;
-    Ok((table, key.existing(context, table)?))
+    let (table, id) = resolve_reference(context, address, None)?;
+    Ok((context.schema.table(table), id))
 }
 
 /// The row that an object means; its table may be known from elsewhere.
@@ -66,7 +45,7 @@ pub(super) fn meant<'s>(
 }
 
 /// The table that an object's type names.
-pub(super) fn typed<'s>(
+pub(crate) fn typed<'s>(
     context: &Context<'s>,
     object: &Map<String, Value>,
 ) -> Outcome<Option<&'s Table>> {
@@ -86,12 +65,17 @@ pub(super) fn typed<'s>(
     Ok(Some(table))
 }
 
-/// The table whose key is the only identifier in an object.
+/// The table whose key stands in an object; of several with a key of that name, the one that it is
+/// named after.
 fn keyed<'s>(context: &Context<'s>, object: &Map<String, Value>) -> Option<&'s Table> {
-    let mut found = context
+    let mut found: Vec<&Table> = context
         .schema
         .tables
         .iter()
-        .filter(|table| object.contains_key(&table.key));
-    found.next().filter(|_| found.next().is_none())
+        .filter(|table| object.contains_key(&table.key))
+        .collect();
+    if found.len() > 1 {
+        found.retain(|table| table.key.strip_suffix("id") == Some(table.name.as_str()));
+    }
+    found.pop().filter(|_| found.is_empty())
 }

@@ -2,18 +2,32 @@
 //! too; here is what each of them does.
 
 mod arguments;
+mod bulk_delete;
+mod closing;
+mod duplicates;
+mod email;
 mod entity;
+mod lead;
+mod mapping;
+mod merge;
 mod platform;
 mod privileges;
+mod queue;
+mod sharing;
+mod states;
+mod team;
 mod time_zones;
 
+pub(crate) use entity::typed;
 pub(crate) use platform::VERSION;
+pub(crate) use privileges::right_bit;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::dataverse::answer::{Answer, json_answer};
+use crate::dataverse::bulk;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::arguments::Arguments;
@@ -59,6 +73,45 @@ fn handler(name: &str) -> Option<Handler> {
         }
         "RetrieveRolePrivilegesRole" => privileges::of_role,
         "RetrievePrincipalAccess" => privileges::principal_access,
+        "RetrieveSharedPrincipalsAndAccess" => sharing::principals,
+        "RetrieveDuplicates" => duplicates::retrieve,
+        "InitializeFrom" => mapping::initialize,
+        "IsValidStateTransition" => states::is_valid_transition,
+        "CalculateTotalTimeIncident" => states::total_time,
+        other => return action(other),
+    })
+}
+
+fn action(name: &str) -> Option<Handler> {
+    Some(match name {
+        "CloseIncident" => closing::close_incident,
+        "WinOpportunity" => closing::win_opportunity,
+        "LoseOpportunity" => closing::lose_opportunity,
+        "WinQuote" => closing::win_quote,
+        "CloseQuote" => closing::close_quote,
+        "FulfillSalesOrder" => closing::fulfill_order,
+        "CancelSalesOrder" => closing::cancel_order,
+        "QualifyLead" => lead::qualify,
+        "Merge" => merge::merge,
+        "AddMembersTeam" => team::add_members,
+        "RemoveMembersTeam" => team::remove_members,
+        "AddListMembersList" => team::add_list_members,
+        "AddMemberList" => team::add_list_member,
+        "RemoveMemberList" => team::remove_list_member,
+        "AddToQueue" => queue::add,
+        "RemoveFromQueue" => queue::remove,
+        "PickFromQueue" => queue::pick,
+        "ReleaseToQueue" => queue::release,
+        "AddPrincipalToQueue" => queue::add_principal,
+        "SendEmail" => email::send,
+        "GrantAccess" => sharing::grant,
+        "ModifyAccess" => sharing::modify,
+        "RevokeAccess" => sharing::revoke,
+        "BulkDelete" => bulk_delete::delete,
+        "CreateMultiple" => bulk::create_multiple,
+        "UpdateMultiple" => bulk::update_multiple,
+        "UpsertMultiple" => bulk::upsert_multiple,
+        "DeleteMultiple" => bulk::delete_multiple,
         _ => return None,
     })
 }
@@ -207,6 +260,10 @@ impl<'s> Call<'_, 's> {
         self.request.context
     }
 
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
     /// The row that it is called on.
     fn row(&self) -> Outcome<(&'s Table, Uuid)> {
         match self.subject {
@@ -218,7 +275,7 @@ impl<'s> Call<'_, 's> {
     }
 
     /// An answer of a type that has members of its own.
-    fn answer(&self, kind: &str, members: Value) -> Answer {
+    pub(crate) fn answer(&self, kind: &str, members: Value) -> Answer {
         let context = format!(
             "{}#Microsoft.Dynamics.CRM.{kind}",
             self.context().metadata()
@@ -234,6 +291,24 @@ impl<'s> Call<'_, 's> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_described_is_done_and_what_is_not_is_not() {
+        let all = vocabulary();
+        for one in all.functions.iter().chain(&all.actions) {
+            assert!(
+                handler(&one.name).is_some(),
+                "{} stands in $metadata and nothing does it",
+                one.name
+            );
+        }
+        for name in NOT_YET {
+            assert!(
+                all.operation(name).is_none() && handler(name).is_none(),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn operations_fit_what_they_are_bound_to() {

@@ -10,7 +10,6 @@ use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::functions::{Call, entity};
 use crate::dataverse::read;
-use crate::dataverse::records;
 use crate::dataverse::schema::Table;
 use crate::dataverse::security::{Access, Depth, Member, privilege_id};
 
@@ -25,6 +24,14 @@ pub(super) const RIGHTS: [(Access, i64); 8] = [
     (Access::Share, 262_144),
     (Access::Assign, 524_288),
 ];
+
+/// The bit of an access among the rights to a row.
+pub(crate) fn right_bit(access: Access) -> i64 {
+    RIGHTS
+        .iter()
+        .find(|(known, _)| *known == access)
+        .map_or(0, |(_, bit)| *bit)
+}
 
 pub(super) fn of_user(call: &Call<'_, '_>) -> Outcome<Answer> {
     let all = call.context().organization.roles.privileges();

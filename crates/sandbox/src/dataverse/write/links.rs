@@ -17,7 +17,7 @@ use crate::dataverse::write::{change, parties, reference};
 const LEVELS: usize = 100;
 
 /// Puts a row into a collection of another.
-pub(super) fn attach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> Outcome<()> {
+pub(crate) fn attach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> Outcome<()> {
     refuse_parties(context, parent)?;
     let target = context.schema.table(parent.collection.target);
     match &parent.collection.by {
@@ -37,7 +37,7 @@ pub(super) fn attach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> 
 }
 
 /// Takes a row out of a collection of another.
-pub(super) fn detach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> Outcome<()> {
+pub(crate) fn detach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> Outcome<()> {
     refuse_parties(context, parent)?;
     let target = context.schema.table(parent.collection.target);
     match &parent.collection.by {

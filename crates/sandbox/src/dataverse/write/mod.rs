@@ -28,6 +28,7 @@ pub(crate) use change::{Upserted, update_from, upsert_from};
 pub(crate) use create::{create_from, furnish};
 pub(crate) use duplicates::duplicates_of;
 pub(crate) use key::Key;
+pub(crate) use links::{attach, detach};
 pub(crate) use reference::resolve_reference;
 pub(crate) use remove::delete_row;
 pub(crate) use requests::{

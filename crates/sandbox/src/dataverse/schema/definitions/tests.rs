@@ -63,7 +63,7 @@ fn expected(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_definition_has_the_members_of_its_type() {
-    let schema = with_example();
+    let schema: &Schema = with_example();
     let mut items: Vec<Item<'_>> = Vec::new();
     for (index, table) in schema.tables.iter().enumerate() {
         let entity = Item::Entity(index, table);
@@ -73,12 +73,12 @@ fn every_definition_has_the_members_of_its_type() {
             "ManyToOneRelationships",
             "ManyToManyRelationships",
         ] {
-            let Some(Related::Many(all)) = entity.related(&schema, property) else {
+            let Some(Related::Many(all)) = entity.related(schema, property) else {
                 panic!("{property}");
             };
             for item in &all {
                 for choice in ["OptionSet", "GlobalOptionSet"] {
-                    if let Some(Related::One(Some(choice))) = item.related(&schema, choice) {
+                    if let Some(Related::One(Some(choice))) = item.related(schema, choice) {
                         items.push(choice);
                     }
                 }
@@ -103,7 +103,7 @@ fn identifiers_of_definitions_are_there_once() {
     let mut seen = BTreeSet::new();
     for (index, table) in schema.tables.iter().enumerate() {
         assert!(
-            seen.insert(Item::Entity(index, table).metadata_id(&schema)),
+            seen.insert(Item::Entity(index, table).metadata_id(schema)),
             "{}",
             table.name
         );

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub(crate) use layout::{DELETED, quoted, type_column};
-pub(crate) use text::{COLLATION, LIKE, compare, escaped, prefix};
+pub(crate) use text::{COLLATION, LIKE, prefix};
 
 use crate::dataverse::schema::Schema;
 

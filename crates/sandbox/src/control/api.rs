@@ -14,11 +14,12 @@ use crate::serve::Shared;
 
 type Answer = Result<Json<Value>, Trouble>;
 
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "tenants",
     "applications",
     "users",
     "tokens",
+    "consents",
     "organizations",
     "requests",
     "faults",
@@ -69,6 +70,13 @@ pub(super) async fn users(State(world): State<Shared>) -> Answer {
 pub(super) async fn tokens(State(world): State<Shared>, uri: Uri) -> Answer {
     let narrow = Narrow::read(&query(&uri))?;
     Ok(Json(entra::tokens(&world, &narrow.whose)?))
+}
+
+pub(super) async fn consents(State(world): State<Shared>, uri: Uri) -> Answer {
+    let narrow = Narrow::read(&query(&uri))?;
+    Ok(Json(
+        json!({"value": entra::consents(&world, &narrow.whose)?}),
+    ))
 }
 
 pub(super) async fn organizations(State(world): State<Shared>) -> Answer {

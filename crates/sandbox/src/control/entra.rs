@@ -423,6 +423,15 @@ pub(crate) fn tokens(world: &World, whose: &Whose) -> Result<Value, Trouble> {
     }
 }
 
+/// Who consented to which application; `*` consented for everybody.
+pub(crate) fn consents(world: &World, whose: &Whose) -> Read<Value> {
+    let consents = Control::of(world).consents(whose).map_err(problem)?;
+    let all = consents.into_iter().map(|(tenant, application, user)| {
+        json!({"tenant": tenant, "application": application, "user": user})
+    });
+    Ok(all.collect())
+}
+
 /// Who stands behind a grant at the token endpoint, as far as the sandbox knows.
 pub(crate) fn user_of_grant(
     world: &World,

@@ -37,6 +37,7 @@ pub(crate) fn router(world: &Shared) -> Router<Shared> {
         .route("/_sandbox/api/applications", get(api::applications))
         .route("/_sandbox/api/users", get(api::users))
         .route("/_sandbox/api/tokens", get(api::tokens))
+        .route("/_sandbox/api/consents", get(api::consents))
         .route("/_sandbox/api/organizations", get(api::organizations))
         .route(
             "/_sandbox/api/requests",

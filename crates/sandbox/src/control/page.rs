@@ -37,6 +37,7 @@ struct ControlPage {
     users: Vec<Value>,
     refresh_tokens: Vec<Value>,
     access_tokens: Vec<Value>,
+    consents: Vec<Value>,
     organizations: Vec<Value>,
     requests: Vec<Line>,
     actions: Vec<(&'static str, &'static str)>,
@@ -82,6 +83,9 @@ impl ControlPage {
             users: entra::users(world).map(list).unwrap_or_default(),
             refresh_tokens: list(tokens["refresh"].clone()),
             access_tokens: list(tokens["access"].clone()),
+            consents: entra::consents(world, &entra::Whose::default())
+                .map(list)
+                .unwrap_or_default(),
             organizations: rows::organizations(world).map(list).unwrap_or_default(),
             requests: world.journal.last(100, |_| true),
             actions: entra::ACTIONS.to_vec(),

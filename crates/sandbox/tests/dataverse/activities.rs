@@ -325,3 +325,38 @@ async fn a_note_knows_what_it_is_about() {
         "phonecall"
     );
 }
+
+#[tokio::test]
+async fn what_is_planned_has_a_length() {
+    let service = Service::start().await;
+    let body = json!({"subject": "Meet", "scheduledstart": "2024-05-14T10:00:00Z", "scheduledend": "2024-05-14T11:30:00Z"});
+    let path = format!(
+        "appointments({})",
+        service.create("appointments", body).await
+    );
+    assert_eq!(service.read(&path).await["scheduleddurationminutes"], 90);
+    service
+        .patch(&path, json!({"scheduledend": "2024-05-14T12:00:00+01:00"}))
+        .await;
+    assert_eq!(service.read(&path).await["scheduleddurationminutes"], 60);
+}
+
+#[tokio::test]
+async fn rows_of_the_seed_are_furnished_as_new_ones_are() {
+    let service = Service::start().await;
+    let contact = service.read("contacts?$top=1").await["value"][0].clone();
+    assert_eq!(
+        (&contact["donotbulkemail"], &contact["followemail"]),
+        (&json!(false), &json!(true))
+    );
+    assert!(contact["address1_composite"].is_string(), "{contact}");
+    let account = service.read("accounts?$top=1").await["value"][0].clone();
+    assert_eq!(account["revenue"], account["revenue_base"]);
+    let calls = service.read("phonecalls/$count").await;
+    assert_eq!(
+        service
+            .read("activitypointers/$count?$filter=activitytypecode eq 'phonecall'")
+            .await,
+        calls
+    );
+}

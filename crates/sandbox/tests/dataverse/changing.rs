@@ -266,25 +266,35 @@ async fn states_and_status_reasons_go_together() {
 #[tokio::test]
 async fn money_is_also_kept_in_the_organizations_currency() {
     let service = Service::start().await;
-    let euro = json!({"currencyname": "Euro", "isocurrencycode": "EUR", "currencysymbol": "€", "currencyprecision": 2});
+    let euro = json!({"currencyname": "Euro", "isocurrencycode": "EUR", "currencysymbol": "€", "exchangerate": 0.8});
     let euro = service.create("transactioncurrencies", euro).await;
-    let body = json!({"name": "Rich", "revenue": 10, "transactioncurrencyid@odata.bind": format!("/transactioncurrencies({euro})")});
+    let bind = format!("/transactioncurrencies({euro})");
+    let body = json!({"name": "Rich", "revenue": 10, "creditlimit": 8, "transactioncurrencyid@odata.bind": bind});
     let id = service.create("accounts", body).await;
-    let row = service
-        .read(&format!(
-            "accounts({id})?$select=revenue,revenue_base,exchangerate"
-        ))
-        .await;
+    let path = format!("accounts({id})");
+    let row = service.read(&path).await;
     assert_eq!(
-        (&row["revenue_base"], &row["_transactioncurrencyid_value"]),
-        (&json!(10.0), &json!(euro))
+        (&row["revenue_base"], &row["exchangerate"]),
+        (&json!(12.5), &json!(0.8))
     );
+    assert_eq!(row["_transactioncurrencyid_value"], euro);
+    service.patch(&path, json!({"revenue": null})).await;
+    assert_eq!(service.read(&path).await["revenue_base"], json!(null));
+    let dollar = service
+        .read("transactioncurrencies?$filter=isocurrencycode eq 'USD'")
+        .await;
+    let dollar = dollar["value"][0]["transactioncurrencyid"]
+        .as_str()
+        .expect("a currency")
+        .to_owned();
+    let bind = format!("/transactioncurrencies({dollar})");
     service
-        .patch(&format!("accounts({id})"), json!({"revenue": null}))
+        .patch(&path, json!({"transactioncurrencyid@odata.bind": bind}))
         .await;
     assert_eq!(
-        service.read(&format!("accounts({id})")).await["revenue_base"],
-        json!(null)
+        service.read(&path).await["creditlimit_base"],
+        8.0,
+        "another currency converts what was there"
     );
 }
 

@@ -206,3 +206,57 @@ async fn tables_of_pairs_are_not_written_by_themselves() {
         "The 'Create' method does not support entities of type 'systemuserroles'."
     );
 }
+
+#[tokio::test]
+async fn who_made_a_row_is_not_for_clients_to_say() {
+    let service = Service::start().await;
+    let (account, _) = pair(&service).await;
+    let alex = service.user("Alex Wilber").await;
+    let collection = format!("systemusers({alex})/lk_accountbase_createdby");
+    let known = service.get(&collection).await.status == 200;
+    let collection = if known {
+        collection
+    } else {
+        collection.replace("accountbase", "account")
+    };
+    let link = json!({"@odata.id": format!("accounts({account})")});
+    let answer = service.post(&format!("{collection}/$ref"), link).await;
+    assert_eq!(
+        answer.refusal(),
+        (400, "0x80040203".to_owned()),
+        "{}",
+        answer.text
+    );
+    let made = service
+        .create(&collection, json!({"name": "Elsewhere"}))
+        .await;
+    let row = service.read(&format!("accounts({made})")).await;
+    assert_eq!(row["_createdby_value"], service.user("# Tieline").await);
+}
+
+#[tokio::test]
+async fn a_team_and_its_members_are_made() {
+    let service = Service::start().await;
+    let team = service
+        .create("teams", json!({"name": "Night shift"}))
+        .await;
+    let row = service.read(&format!("teams({team})")).await;
+    assert!(
+        row["_businessunitid_value"].is_string() && row["_administratorid_value"].is_string(),
+        "{row}"
+    );
+    let alex = service.user("Alex Wilber").await;
+    let link = json!({"@odata.id": format!("systemusers({alex})")});
+    let members = format!("teams({team})/teammembership_association");
+    assert_eq!(
+        service.post(&format!("{members}/$ref"), link).await.status,
+        204
+    );
+    assert_eq!(
+        service.read(&members).await["value"][0]["fullname"],
+        "Alex Wilber"
+    );
+    let nameless = service.post("teams", json!({})).await;
+    assert_eq!(nameless.refusal(), (400, "0x80040203".to_owned()));
+    assert_eq!(nameless.message(), "Attribute 'name' cannot be NULL.");
+}

@@ -119,6 +119,42 @@ async fn the_words_of_refusals_are_those_of_dataverse() {
 }
 
 #[tokio::test]
+async fn a_body_says_what_it_is() {
+    let service = Service::start().await;
+    for name in [
+        "#Microsoft.Dynamics.CRM.account",
+        "Microsoft.Dynamics.CRM.account",
+        "mscrm.account",
+    ] {
+        service
+            .create("accounts", json!({"@odata.type": name, "name": "x"}))
+            .await;
+    }
+    for name in [
+        json!("#Microsoft.Dynamics.CRM.contact"),
+        json!("nonsense"),
+        json!(5),
+    ] {
+        let answer = service
+            .post("accounts", json!({"@odata.type": name, "name": "x"}))
+            .await;
+        assert_eq!(
+            answer.refusal(),
+            (400, "0x80048d19".to_owned()),
+            "{}",
+            answer.text
+        );
+    }
+    let task = json!({"@odata.type": "Microsoft.Dynamics.CRM.task", "subject": "Of a kind"});
+    let account = json!({"name": "x", "Account_ActivityPointers": [task]});
+    let account = service.create("accounts", account).await;
+    let tasks = service
+        .read(&format!("accounts({account})/Account_Tasks"))
+        .await;
+    assert_eq!(tasks["value"][0]["subject"], "Of a kind");
+}
+
+#[tokio::test]
 async fn a_body_that_is_no_row_is_refused() {
     let service = Service::start().await;
     let deep = format!("{}1{}", "{\"a\":".repeat(5_000), "}".repeat(5_000));
@@ -214,4 +250,21 @@ async fn a_body_that_is_too_long_is_refused_as_an_error_of_the_service() {
     assert_eq!(answer.status(), 413);
     let error: Value = answer.json().await.expect("JSON");
     assert_eq!(error["error"]["code"], "0x8004418a");
+}
+
+#[tokio::test]
+async fn a_name_of_any_length_gets_a_short_answer() {
+    let service = Service::start().await;
+    let long = "x".repeat(1 << 20);
+    for body in [
+        json!({long.clone(): 1}),
+        json!({format!("{long}@odata.bind"): "/accounts(1)"}),
+        json!({"@".to_owned() + &long: 1}),
+        json!({"gendercode": long}),
+        json!({"parentcustomerid_account@odata.bind": format!("/{long}(1)")}),
+    ] {
+        let answer = service.post("contacts", body).await;
+        assert_eq!(answer.status, 400, "{:.200}", answer.text);
+        assert!(answer.text.len() < 2_000, "{}", answer.text.len());
+    }
 }

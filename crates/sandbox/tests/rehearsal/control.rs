@@ -51,6 +51,7 @@ async fn everything_is_shown_and_no_secret_is() {
         "applications",
         "users",
         "tokens",
+        "consents",
         "organizations",
         "requests",
         "faults",

@@ -243,6 +243,10 @@ async fn tokens_are_listed_without_the_tokens() {
     assert_eq!(listed["refresh"].as_array().unwrap().len(), 1);
     assert_eq!(listed["refresh"][0]["fate"], "good");
     assert!(!listed.to_string().contains(&token));
+    let consents = stage
+        .look(&format!("consents?application={APPLICATION}"))
+        .await;
+    assert_eq!(consents["value"][0]["application"], APPLICATION);
 }
 
 #[tokio::test]

@@ -82,22 +82,32 @@ impl<'s> Builder<'_, 's> {
         for attribute in &selected.attributes {
             outputs.extend(self.output(attribute, root, Prefix::None)?);
         }
-        if !fetch.distinct {
-            let money = |output: &Output<'_>| {
-                output.shown == Shown::Own && matches!(output.column.kind, Kind::Money { .. })
-            };
-            let currency = outputs
-                .iter()
-                .any(money)
-                .then(|| source.table.column("transactioncurrencyid"))
-                .flatten();
-            let along = currency
-                .into_iter()
-                .chain(source.table.column(&source.table.key));
-            outputs.extend(along.map(|column| Output::own(source, column)));
-        }
         self.linked_outputs(linked, &mut outputs)?;
+        if !fetch.distinct {
+            Self::come_along(source, &mut outputs);
+        }
         unique(outputs)
+    }
+
+    /// The currency of money and the key: shown unasked, unless something else has their name.
+    fn come_along(source: Source<'s>, outputs: &mut Vec<Output<'s>>) {
+        let money = |output: &Output<'_>| {
+            output.shown == Shown::Own && matches!(output.column.kind, Kind::Money { .. })
+        };
+        let currency = if outputs.iter().any(money) {
+            source.table.column("transactioncurrencyid")
+        } else {
+            None
+        };
+        for column in currency
+            .into_iter()
+            .chain(source.table.column(&source.table.key))
+        {
+            let output = Output::own(source, column);
+            if !outputs.iter().any(|known| known.name == output.name) {
+                outputs.push(output);
+            }
+        }
     }
 
     fn linked_outputs(

@@ -6,7 +6,6 @@ use crate::dataverse::error::Outcome;
 use crate::dataverse::fetch::build::Builder;
 use crate::dataverse::fetch::tree::{self, Filter, Part};
 use crate::dataverse::fetch::{no_attribute, refused};
-use crate::dataverse::odata::Comparison;
 use crate::dataverse::plan::{Condition, Operand, Operator, Source, Term, operator};
 use crate::dataverse::schema::{Column, Kind, Table};
 
@@ -100,12 +99,7 @@ impl<'s> Builder<'_, 's> {
                 ),
             ));
         }
-        let compared = Condition::Compare(subject.term(), comparison, other.term());
-        Ok(match comparison {
-            Comparison::Ne => compared,
-            // Nothing equals nothing.
-            _ => compared.and(Condition::IsNull(subject.term()).negated()),
-        })
+        Ok(Condition::Compare(subject.term(), comparison, other.term()))
     }
 
     /// A column by its name, or the text behind it: `owneridname`, `statecodename`.

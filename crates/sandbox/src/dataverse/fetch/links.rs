@@ -48,29 +48,19 @@ impl<'s> Builder<'_, 's> {
     ) -> Outcome<()> {
         for Linked { link, place, inner } in linked {
             let source = place.source;
-            let mut on = if link.kind == LinkKind::First {
+            let on = if link.kind == LinkKind::First {
                 self.first(outer, link, source)?
             } else {
-                self.matched(outer, link, source)?
-                    .and(self.visible(source)?)
+                self.own(outer, link, source)?
             };
-            for nested in link
+            let others = link
                 .entity
-                .links
+                .filters
                 .iter()
-                .filter(|nested| nested.kind.restricts())
-            {
-                on = on.and(self.restriction(source, nested)?);
-            }
-            for filter in &link.entity.filters {
-                let condition = self.filter(filter, source)?;
+                .filter(|filter| filter.speaks_of_others());
+            for filter in others {
                 let whole = std::mem::replace(after, Condition::Always);
-                if filter.speaks_of_others() {
-                    *after = whole.and(condition);
-                } else {
-                    *after = whole;
-                    on = on.and(condition);
-                }
+                *after = whole.and(self.filter(filter, source)?);
             }
             let kind = if link.kind == LinkKind::Inner {
                 JoinKind::Inner
@@ -81,6 +71,35 @@ impl<'s> Builder<'_, 's> {
             self.join(select, after, source, inner)?;
         }
         Ok(())
+    }
+
+    /// The rows of a linked table that belong to a row, as far as they alone decide it.
+    fn own(
+        &mut self,
+        outer: Source<'s>,
+        link: &Link,
+        source: Source<'s>,
+    ) -> Outcome<Condition<'s>> {
+        let mut on = self
+            .matched(outer, link, source)?
+            .and(self.visible(source)?);
+        for nested in link
+            .entity
+            .links
+            .iter()
+            .filter(|nested| nested.kind.restricts())
+        {
+            on = on.and(self.restriction(source, nested)?);
+        }
+        for filter in link
+            .entity
+            .filters
+            .iter()
+            .filter(|filter| !filter.speaks_of_others())
+        {
+            on = on.and(self.filter(filter, source)?);
+        }
+        Ok(on)
     }
 
     /// One of the rows that match, whichever.
@@ -94,16 +113,7 @@ impl<'s> Builder<'_, 's> {
             id: self.sources.next(),
             table: joined.table,
         };
-        let mut condition = self.matched(outer, link, root)?.and(self.visible(root)?);
-        let own: Vec<_> = link
-            .entity
-            .filters
-            .iter()
-            .filter(|filter| !filter.speaks_of_others())
-            .collect();
-        for filter in own {
-            condition = condition.and(self.filter(filter, root)?);
-        }
+        let condition = self.own(outer, link, root)?;
         let select = Select {
             root,
             joins: Vec::new(),

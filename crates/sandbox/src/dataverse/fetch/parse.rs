@@ -404,3 +404,115 @@ impl Selected {
         !self.all && !self.none && self.attributes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dataverse::plan::operator;
+
+    const QUERY: &str = "<fetch version='1.0' mapping='logical' count='3' page='2' no-lock='true'><entity name='account'>\
+        <attribute name='name'/><attribute name='createdon' alias='year' groupby='true' dategrouping='year'/>\
+        <order attribute='name' descending='true'/><filter type='or'><condition attribute='name' operator='in'>\
+        <value>a &amp; b</value><value><![CDATA[<c>]]></value></condition><filter><condition attribute='name' operator='eq' \
+        valueof='c.fullname'/></filter></filter><link-entity name='contact' from='contactid' to='primarycontactid' alias='c' \
+        link-type='outer'><all-attributes/></link-entity></entity></fetch>";
+
+    fn code(text: &str) -> String {
+        parse(text).expect_err("a refusal").code.into_owned()
+    }
+
+    #[test]
+    fn a_query_is_read_with_everything_in_it() {
+        let fetch = parse(QUERY).expect("a query");
+        assert_eq!(
+            (fetch.count, fetch.page, fetch.top),
+            (Some(3), Some(2), None)
+        );
+        let entity = &fetch.entity;
+        assert_eq!(entity.selected.attributes[1].part, Some(DatePart::Year));
+        assert!(entity.orders[0].descending && entity.filters[0].any);
+        let Part::Condition(condition) = &entity.filters[0].parts[0] else {
+            panic!("a condition")
+        };
+        assert_eq!(condition.values, ["a & b", "<c>"]);
+        assert_eq!(
+            (entity.links[0].kind, entity.links[0].entity.selected.all),
+            (LinkKind::Outer, true)
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused() {
+        let entity =
+            |inside: &str| format!("<fetch><entity name='contact'>{inside}</entity></fetch>");
+        let many = format!(
+            "<filter>{}</filter>",
+            "<condition attribute='x' operator='null'/>".repeat(501)
+        );
+        assert_eq!(code(&entity(&many)), "0x8004430c");
+        let values = format!(
+            "<filter><condition attribute='x' operator='in'>{}</condition></filter>",
+            "<value>1</value>".repeat(2_001)
+        );
+        assert_eq!(code(&entity(&values)), "0x8004430e");
+        assert_eq!(
+            code(&format!("<fetch>{}</fetch>", "<a/>".repeat(30_000))),
+            "0x80040201"
+        );
+    }
+
+    #[test]
+    fn deep_elements_end_no_stack() {
+        for depth in [41, 15_000, 200_000] {
+            let text = format!(
+                "<fetch><entity name='a'>{}{}</entity></fetch>",
+                "<filter>".repeat(depth),
+                "</filter>".repeat(depth)
+            );
+            assert!(parse(&text).is_err());
+            assert!(parse(&"<filter>".repeat(depth)).is_err());
+        }
+    }
+
+    #[test]
+    fn documents_do_not_define_anything() {
+        assert_eq!(
+            code("<!DOCTYPE fetch [<!ENTITY a 'b'>]><fetch><entity name='&a;'/></fetch>"),
+            "0x80040201"
+        );
+    }
+
+    #[test]
+    fn every_published_operator_is_known() {
+        let names = "above begins-with between contain-values ends-with eq eq-businessid eq-or-above eq-or-under eq-userid \
+            eq-userlanguage eq-useroruserhierarchy eq-useroruserhierarchyandteams eq-useroruserteams eq-userteams ge gt in \
+            in-fiscal-period in-fiscal-period-and-year in-fiscal-year in-or-after-fiscal-period-and-year \
+            in-or-before-fiscal-period-and-year last-fiscal-period last-fiscal-year last-month last-seven-days last-week \
+            last-x-days last-x-fiscal-periods last-x-fiscal-years last-x-hours last-x-months last-x-weeks last-x-years last-year \
+            le like lt ne ne-businessid ne-userid neq next-fiscal-period next-fiscal-year next-month next-seven-days next-week \
+            next-x-days next-x-fiscal-periods next-x-fiscal-years next-x-hours next-x-months next-x-weeks next-x-years next-year \
+            not-begin-with not-between not-contain-values not-end-with not-in not-like not-null not-under null \
+            olderthan-x-days olderthan-x-hours olderthan-x-minutes olderthan-x-months olderthan-x-weeks olderthan-x-years \
+            on on-or-after on-or-before this-fiscal-period this-fiscal-year this-month this-week this-year today tomorrow under yesterday";
+        for name in names.split_whitespace() {
+            assert!(operator(name).is_some(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn damaged_queries_are_read_or_refused(at in 0..QUERY.len(), length in 0..40_usize, other in "[<>/='\" a-z&;\\-]{0,12}") {
+            let mut bytes = QUERY.as_bytes().to_vec();
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, other.bytes());
+            let _ = parse(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}

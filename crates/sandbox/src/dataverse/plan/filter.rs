@@ -242,7 +242,7 @@ impl<'c, 's> Names<'c, 's> {
                 .collect(),
         };
         path.extend(property.split('/').map(str::to_owned));
-        let (source, column) = self.column(&path)?;
+        let (source, column) = self.named_column(&path)?;
         operator.condition(
             self.context,
             Term::Column(source, column),
@@ -342,6 +342,16 @@ impl<'c, 's> Names<'c, 's> {
             .readable(last)
             .ok_or_else(|| Fault::no_property(last, &source.table.name))?;
         Ok((source.id, column))
+    }
+
+    /// The column that a query function names: a lookup goes by its logical name as well.
+    fn named_column(&mut self, path: &[String]) -> Outcome<(SourceId, &'s Column)> {
+        self.column(path).or_else(|fault| {
+            let (last, before) = path.split_last().ok_or_else(|| fault.clone())?;
+            let mut other = before.to_vec();
+            other.push(format!("_{last}_value"));
+            self.column(&other).map_err(|_| fault)
+        })
     }
 
     /// The table behind a single-valued navigation property, joined once.

@@ -101,6 +101,7 @@ impl Crew<'_> {
         if records::exists(self.db, table, id)? {
             return Ok(false);
         }
+        crate::dataverse::write::furnish(table, &mut cells);
         cells.insert(table.key.clone(), Cell::text(id.to_string()));
         for column in ["createdon", "modifiedon"] {
             cells.insert(column.to_owned(), stamp(self.now));

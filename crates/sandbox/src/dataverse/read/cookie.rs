@@ -85,7 +85,11 @@ impl Cookie {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let document = roxmltree::Document::parse(&text).map_err(|_| malformed())?;
+        // Some clients escape quotes and brackets and forget ampersands, which then stand bare.
+        let repaired = bare_ampersands(&text);
+        let document = roxmltree::Document::parse(&text)
+            .or_else(|_| roxmltree::Document::parse(&repaired))
+            .map_err(|_| malformed())?;
         let values = document
             .root_element()
             .children()
@@ -111,6 +115,21 @@ impl Cookie {
         }
         Ok(Some(last.into_iter().map(|(_, value)| value).collect()))
     }
+}
+
+/// Escapes ampersands that begin no reference.
+fn bare_ampersands(text: &str) -> String {
+    let mut parts = text.split('&');
+    let mut repaired = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.split_once(';').map(|(name, _)| name);
+        let known = name.is_some_and(|name| {
+            matches!(name, "amp" | "lt" | "gt" | "quot" | "apos") || name.starts_with('#')
+        });
+        repaired.push_str(if known { "&" } else { "&amp;" });
+        repaired.push_str(part);
+    }
+    repaired
 }
 
 fn malformed() -> Fault {
@@ -222,6 +241,18 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn ampersands_that_a_client_forgot_are_read() {
+        let inner = "<cookie page=\"1\"><name last=\"Smith & Sons &lt;&#33;\" /></cookie>";
+        let values = Cookie::parse_inner(inner)
+            .expect("a cookie")
+            .expect("values");
+        assert_eq!(
+            values,
+            [("name".to_owned(), Value::Text("Smith & Sons <!".to_owned()))]
+        );
     }
 
     #[test]

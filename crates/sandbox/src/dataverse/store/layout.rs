@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use rusqlite::Connection;
 
-use crate::dataverse::schema::{Column, Kind, Schema, Table};
+use crate::dataverse::schema::{Column, Kind, OnDelete, Schema, Table};
 use crate::dataverse::store::text::COLLATION;
 
 /// Rows that were deleted, for change tracking.
@@ -40,6 +40,7 @@ pub(super) fn build(connection: &Connection, schema: &Schema) -> rusqlite::Resul
             .tables
             .iter()
             .try_for_each(|table| build_table(connection, table))
+            .and_then(|()| connection.execute_batch(&link_indexes(schema)))
     });
     connection.execute_batch(if built.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     built
@@ -122,6 +123,26 @@ fn indexes(table: &Table) -> String {
             "CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {name} ({}) WHERE {};",
             columns.join(", "),
             some.join(" AND ")
+        );
+    }
+    text
+}
+
+/// A delete looks for the rows that point at the deleted one. Lookups that are seldom filled have an
+/// index of just the rows where they are: it costs nothing while they are empty.
+fn link_indexes(schema: &Schema) -> String {
+    let mut text = String::new();
+    for relationship in &schema.relationships {
+        let table = schema.table(relationship.referencing);
+        let matters = relationship.on_delete != OnDelete::NoCascade;
+        let Some(column) = table.column(&relationship.column).filter(|column| matters && !column.indexed) else {
+            continue;
+        };
+        let index = quoted(&format!("{}.{}", table.name, column.name));
+        let (name, column) = (quoted(&table.name), quoted(&column.name));
+        let _ = write!(
+            text,
+            "CREATE INDEX IF NOT EXISTS {index} ON {name} ({column}) WHERE {column} IS NOT NULL;"
         );
     }
     text

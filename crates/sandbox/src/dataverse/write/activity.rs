@@ -18,6 +18,24 @@ pub(super) fn describe(table: &Table, cells: &mut Cells) {
     set(table, cells, "isregularactivity", true.into());
 }
 
+/// Minutes between the start and the end that are planned.
+pub(super) fn plan(table: &Table, old: &Cells, cells: &mut Cells) {
+    const ENDS: [&str; 2] = ["scheduledstart", "scheduledend"];
+    if table.kind != TableKind::Activity || !ENDS.iter().any(|name| cells.contains_key(*name)) {
+        return;
+    }
+    let moment = |name: &str| {
+        cells
+            .get(name)
+            .or_else(|| old.get(name))
+            .and_then(Cell::as_whole)
+    };
+    let [start, end] = ENDS.map(moment);
+    let minutes = start.zip(end).map(|(start, end)| (end - start).max(0) / 60);
+    let minutes = minutes.map_or(Cell::NULL, Cell::whole);
+    set(table, cells, "scheduleddurationminutes", minutes);
+}
+
 /// Keeps the row of `activitypointer` that shows an activity: the columns that both have.
 pub(crate) fn shadow_activity(
     db: &Connection,

@@ -2,6 +2,7 @@
 
 use crate::dataverse::records::{Cell, Cells};
 use crate::dataverse::schema::Table;
+use crate::dataverse::write::activity;
 
 /// Beginnings of the columns of an address, and the line ends in its one piece.
 const ADDRESSES: [&str; 4] = ["address1_", "address2_", "address3_", ""];
@@ -24,6 +25,7 @@ pub(super) fn complete(table: &Table, old: &Cells, cells: &mut Cells) {
         address(table, prefix, old, cells);
     }
     files(table, cells);
+    activity::plan(table, old, cells);
     object_type(table, cells);
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn upsert_from<'s>(
     };
     let origin = Origin {
         id,
-        cells: key.cells(context, table),
+        cells: key.cells(context, table)?,
         ..Origin::default()
     };
     let id = create_row(context, table, body, origin)?;

@@ -10,7 +10,8 @@ use crate::dataverse::schema::{CollectionBy, Kind, Required, Table, TableKind};
 use crate::dataverse::security::Access;
 use crate::dataverse::write::payload::{Child, Draft, Intent, Object};
 use crate::dataverse::write::{
-    activity, calculated, duplicates, fault, links, money, numbers, owner, parties, rights, state,
+    activity, calculated, duplicates, fault, links, money, numbers, owner, parties, payload,
+    rights, state,
 };
 
 /// Rows nested in rows deeper than this are an attack, not a deep insert.
@@ -61,6 +62,7 @@ pub(super) fn create_row<'s>(
             "Rows are nested more than {LEVELS_MAX} levels deep in the request."
         )));
     }
+    let table = payload::meant(context, table, body);
     if !stands_alone(table) {
         return Err(fault::not_writable("Create", table));
     }
@@ -84,7 +86,7 @@ pub(super) fn create_row<'s>(
     }
     cells.extend(origin.cells);
     if let Some(parent) = origin.parent {
-        point_at_parent(context, parent, &mut cells);
+        point_at_parent(context, table, parent, &mut cells);
     }
     let id = origin.id.or(draft.id).unwrap_or_else(Uuid::new_v4);
     insert(context, table, id, cells)?;
@@ -128,14 +130,15 @@ pub(super) fn stands_alone(table: &Table) -> bool {
     by_itself && table.name != parties::TABLE && table.name != "principalobjectaccess"
 }
 
-fn point_at_parent(context: &Context<'_>, parent: Parent<'_>, cells: &mut Cells) {
+fn point_at_parent(context: &Context<'_>, table: &Table, parent: Parent<'_>, cells: &mut Cells) {
     if let CollectionBy::OneToMany(relationship) = parent.collection.by
         && let Some(relationship) = context.schema.relationships.get(relationship)
+        && table
+            .column(&relationship.column)
+            .is_some_and(|column| column.access.create)
     {
-        cells.insert(
-            relationship.column.clone(),
-            Cell::row(&parent.table.name, parent.id),
-        );
+        let parent = Cell::row(&parent.table.name, parent.id);
+        cells.insert(relationship.column.clone(), parent);
     }
 }
 
@@ -189,7 +192,7 @@ fn defaults(table: &Table, cells: &mut Cells) {
     }
 }
 
-/// Tables of business units begin in the caller's own.
+/// Tables of business units begin in the caller's own, and everything is in the organization.
 fn fill_units(context: &Context<'_>, table: &Table, cells: &mut Cells) {
     let caller = context.caller;
     let wanted = [
@@ -206,6 +209,15 @@ fn fill_units(context: &Context<'_>, table: &Table, cells: &mut Cells) {
         if needed && !cells.contains_key(name) {
             cells.insert(name.to_owned(), cell);
         }
+    }
+    if let Some(column) = table.column("organizationid") {
+        let organization = context.organization.id;
+        let own = if column.is_lookup() {
+            Cell::row("organization", organization)
+        } else {
+            Cell::text(organization.to_string())
+        };
+        cells.insert(column.name.clone(), own);
     }
 }
 

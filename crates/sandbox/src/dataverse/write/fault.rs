@@ -16,6 +16,7 @@ const ODATA: &str = "Microsoft.OData.ODataException:";
 
 /// A member that is no property of the table.
 pub(super) fn unknown_member(table: &Table, name: &str) -> Fault {
+    let name = shortened(name);
     let inner = format!(
         "Microsoft.Crm.CrmException: Invalid property '{name}' was found in entity 'Microsoft.Dynamics.CRM.{}'. \
          ---> {ODATA} Does not support untyped value in non-open type.",
@@ -26,6 +27,7 @@ pub(super) fn unknown_member(table: &Table, name: &str) -> Fault {
 
 /// `name@odata.bind` where `name` is no navigation property.
 pub(super) fn undeclared(table: &Table, name: &str) -> Fault {
+    let name = shortened(name);
     let inner = format!(
         "{ODATA} An undeclared property '{name}' which only has property annotations in the payload but no property \
          value was found in the payload. In OData, only declared navigation properties and declared named streams \
@@ -36,9 +38,24 @@ pub(super) fn undeclared(table: &Table, name: &str) -> Fault {
 
 /// An annotation of the whole row must have a name with a period.
 pub(super) fn annotation_name(table: &Table, name: &str) -> Fault {
+    let name = shortened(name);
     let inner = format!(
         "System.ArgumentException: '{name}' is an invalid instance annotation name. An instance annotation name must \
          contain a period that is not at the start or end of the name."
+    );
+    Fault::payload(table, inner)
+}
+
+/// A body of another type than the table's.
+pub(super) fn other_type(table: &Table, value: &Value) -> Fault {
+    let shown = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    let inner = format!(
+        "{ODATA} A resource with type '{}' was found, but it is not assignable to the expected type \
+         'Microsoft.Dynamics.CRM.{}'.",
+        shortened(shown.trim_start_matches('#')),
+        table.name
     );
     Fault::payload(table, inner)
 }

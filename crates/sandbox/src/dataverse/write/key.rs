@@ -8,8 +8,8 @@ use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Comparison, Expression, KeyPart, Literal};
 use crate::dataverse::plan::literal_value;
-use crate::dataverse::records::{Cell, Cells, cell};
-use crate::dataverse::schema::{Column, Table};
+use crate::dataverse::records::{self, Cell, Cells, cell};
+use crate::dataverse::schema::{Column, Kind, Table};
 use crate::dataverse::store::quoted;
 
 #[derive(Debug, Clone)]
@@ -93,19 +93,40 @@ impl Key {
     }
 
     /// The values of an alternate key as cells, for a row that is made by it.
-    pub(crate) fn cells(&self, context: &Context<'_>, table: &Table) -> Cells {
+    pub(crate) fn cells(&self, context: &Context<'_>, table: &Table) -> Outcome<Cells> {
         let Self::Alternate(values) = self else {
-            return Cells::new();
+            return Ok(Cells::new());
         };
-        let cells = values.iter().filter_map(|(name, value)| {
-            let column = table.column(name)?;
-            Some((
-                name.clone(),
-                cell(context.schema, column, value.clone(), None).unwrap_or(Cell::NULL),
-            ))
-        });
-        cells.collect()
+        let mut cells = Cells::new();
+        for (name, value) in values {
+            if let Some(column) = table.column(name) {
+                let target = target_of(context, column, value)?;
+                let cell = cell(context.schema, column, value.clone(), target);
+                cells.insert(name.clone(), cell.unwrap_or(Cell::NULL));
+            }
+        }
+        Ok(cells)
     }
+}
+
+/// The table of the row that a lookup in a key leads to, where it could be one of several.
+fn target_of(context: &Context<'_>, column: &Column, value: &Value) -> Outcome<Option<String>> {
+    let (Kind::Lookup { targets, .. }, Value::Text(text)) = (&column.kind, value) else {
+        return Ok(None);
+    };
+    let Ok(id) = text.parse() else {
+        return Ok(None);
+    };
+    for target in targets.iter().map(|target| context.schema.table(*target)) {
+        if records::exists(context.db, target, id)? {
+            return Ok(Some(target.name.clone()));
+        }
+    }
+    let names: Vec<&str> = targets
+        .iter()
+        .map(|target| context.schema.table(*target).name.as_str())
+        .collect();
+    Err(Fault::no_row(&names.join(" or "), id))
 }
 
 fn part_value(column: &Column, value: &Expression) -> Outcome<Value> {

@@ -23,6 +23,7 @@ pub(crate) fn attach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> 
     match &parent.collection.by {
         CollectionBy::OneToMany(relationship) => {
             let column = column_of(context, *relationship);
+            refuse_read_only(target, &column, parent)?;
             let cell = Cell::row(&parent.table.name, parent.id);
             change::apply(context, target, child, Cells::from([(column, cell)]))
         }
@@ -43,6 +44,7 @@ pub(crate) fn detach(context: &Context<'_>, parent: Parent<'_>, child: Uuid) -> 
         CollectionBy::OneToMany(relationship) => {
             let target = reference::concrete(context, target, child)?;
             let column = column_of(context, *relationship);
+            refuse_read_only(target, &column, parent)?;
             let row = records::load(context.db, context.schema, target, child)?;
             let row = row.ok_or_else(|| Fault::no_row(&target.name, child))?;
             let linked = row.get(&column).and_then(Cell::as_row)
@@ -113,6 +115,18 @@ fn writable(table: &Table, single: &Single) -> Outcome<String> {
     let column = column
         .ok_or_else(|| Fault::argument(format!("The property '{}' is read-only.", single.name)))?;
     Ok(column.name.clone())
+}
+
+/// The platform alone says who made a row.
+fn refuse_read_only(target: &Table, column: &str, parent: Parent<'_>) -> Outcome<()> {
+    if target
+        .column(column)
+        .is_some_and(|column| column.access.update)
+    {
+        return Ok(());
+    }
+    let text = format!("The collection '{}' is read-only.", parent.collection.name);
+    Err(Fault::argument(text))
 }
 
 fn column_of(context: &Context<'_>, relationship: usize) -> String {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::records::{Cell, Cells};
-use crate::dataverse::schema::{Collection, Column, Kind, Single, Table};
+use crate::dataverse::schema::{Collection, Column, Kind, Single, Table, TableKind};
 use crate::dataverse::write::fault;
 use crate::dataverse::write::parties;
 use crate::dataverse::write::reference::resolve_among;
@@ -58,6 +58,27 @@ pub(super) fn object(table: &Table, body: &[u8]) -> Outcome<Object> {
             ),
         )),
     }
+}
+
+/// The table that a new row is really of: a body may name the kind of an activity.
+pub(super) fn meant<'s>(context: &Context<'s>, table: &'s Table, body: &Object) -> &'s Table {
+    if table.kind != TableKind::ActivityPointer {
+        return table;
+    }
+    let named = body
+        .get("@odata.type")
+        .and_then(Value::as_str)
+        .map(type_name);
+    let named = named.and_then(|name| context.schema.by_name(name));
+    named
+        .filter(|named| named.kind == TableKind::Activity)
+        .unwrap_or(table)
+}
+
+/// `account`, as in `#Microsoft.Dynamics.CRM.account`.
+fn type_name(text: &str) -> &str {
+    let text = text.trim_start_matches('#');
+    text.rsplit_once('.').map_or(text, |(_, name)| name)
 }
 
 impl<'s, 'b> Draft<'s, 'b> {
@@ -119,6 +140,9 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
     /// `…@odata.bind` is the one annotation that says something; the others came with a row that was
     /// read before.
     fn annotation(&mut self, property: &'b str, annotation: &str, value: &'b Value) -> Outcome<()> {
+        if property.is_empty() && annotation == "odata.type" {
+            return self.check_type(value);
+        }
         if annotation != "odata.bind" {
             let named = annotation
                 .split_once('.')
@@ -152,6 +176,19 @@ impl<'s, 'b> Reader<'_, 's, 'b> {
             self.attach(collection, address)?;
         }
         Ok(())
+    }
+
+    /// A body that says what it is must be of this table.
+    fn check_type(&self, value: &Value) -> Outcome<()> {
+        match value.as_str().map(type_name) {
+            Some(name)
+                if name == self.table.name || name == "crmbaseentity" || name == "expando" =>
+            {
+                Ok(())
+            }
+            Some("activitypointer") if self.table.is_activity() => Ok(()),
+            _ => Err(fault::other_type(self.table, value)),
+        }
     }
 
     fn attach(&mut self, collection: &'s Collection, address: &str) -> Outcome<()> {

@@ -11,6 +11,9 @@ use crate::dataverse::records;
 use crate::dataverse::schema::{Table, TableIndex, TableKind};
 use crate::dataverse::write::key::Key;
 
+/// Bytes of an address, as many as a URL in a batch may have.
+const ADDRESS_MAX: usize = 64 << 10;
+
 /// The row that an `@odata.id` or a bind leads to. It exists.
 ///
 /// # Errors
@@ -29,6 +32,9 @@ pub(super) fn resolve_among(
     text: &str,
     expected: &[TableIndex],
 ) -> Outcome<(TableIndex, Uuid)> {
+    if text.len() > ADDRESS_MAX {
+        return Err(unreadable("…"));
+    }
     let relative = relative(text)?;
     let segments = segments(relative)?;
     let Some((first, rest)) = segments.split_first() else {

@@ -581,7 +581,7 @@ fn published_reads_of_definitions_are_answered() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
 
     #[test]
     fn odd_paths_and_options_never_panic(path in "\\PC{0,40}", query in "\\PC{0,60}") {

@@ -234,8 +234,14 @@ impl Maker<'_> {
                 reference("businessunit", self.unit),
             );
         }
-        values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
+        let empty = |value: &Cell| value.is_null() || *value == Cell::text("");
+        let names: Vec<String> = values.keys().cloned().collect();
+        values.retain(|_, value| !empty(value));
         write::furnish(table, &mut values);
+        // The same columns every time: the statement is then the same, and is prepared once.
+        for name in names {
+            values.entry(name).or_insert(Cell::NULL);
+        }
         records::insert(self.db, table, &values)?;
         if table.name == "phonecall" {
             write::shadow_activity(self.db, self.schema, table, id)?;

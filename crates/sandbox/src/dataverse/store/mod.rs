@@ -51,6 +51,11 @@ impl Store {
         })
     }
 
+    /// Makes the indexes that are missing; called once the rows of the seed are there.
+    pub(crate) fn index(&self, schema: &Schema) -> rusqlite::Result<()> {
+        layout::index(&lock(&self.writer), schema)
+    }
+
     /// Reads: sees one state of the rows from its first statement to its last.
     pub(crate) fn read<T, E: From<rusqlite::Error>>(
         &self,
@@ -106,6 +111,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -32_768)?;
+    // Pages are read where the system keeps them, without a call and a copy for each.
+    connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     text::install(connection)
 }

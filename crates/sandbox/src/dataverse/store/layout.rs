@@ -135,7 +135,10 @@ fn link_indexes(schema: &Schema) -> String {
     for relationship in &schema.relationships {
         let table = schema.table(relationship.referencing);
         let matters = relationship.on_delete != OnDelete::NoCascade;
-        let Some(column) = table.column(&relationship.column).filter(|column| matters && !column.indexed) else {
+        let Some(column) = table
+            .column(&relationship.column)
+            .filter(|column| matters && !column.indexed)
+        else {
             continue;
         };
         let index = quoted(&format!("{}.{}", table.name, column.name));

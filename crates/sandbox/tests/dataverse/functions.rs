@@ -208,22 +208,54 @@ async fn rights_to_a_row_follow_from_roles() {
 }
 
 #[tokio::test]
-async fn what_is_known_by_name_only_says_so() {
+async fn what_the_sandbox_does_not_have_yet_says_so() {
     let service = Service::start().await;
-    let answer = service
-        .send(
+    let body = json!({});
+    for (method, path, what) in [
+        (Method::POST, "BulkDetectDuplicates", "BulkDetectDuplicates"),
+        (
             Method::POST,
-            "BulkDetectDuplicates",
-            &[],
-            Some(&Value::Null),
-        )
-        .await;
-    assert_eq!(answer.status, 501);
-    assert!(
-        answer
-            .message()
-            .contains("does not have BulkDetectDuplicates yet"),
-        "{}",
-        answer.message()
-    );
+            "InitializeFileBlocksUpload",
+            "InitializeFileBlocksUpload",
+        ),
+        (Method::POST, "EntityDefinitions", "writes of definitions"),
+        (
+            Method::DELETE,
+            "EntityDefinitions(LogicalName='account')",
+            "writes of definitions",
+        ),
+        (
+            Method::POST,
+            "GlobalOptionSetDefinitions",
+            "writes of definitions",
+        ),
+        (
+            Method::GET,
+            "accounts?$apply=aggregate($count as n)",
+            "$apply",
+        ),
+        (
+            Method::GET,
+            "accounts?savedQuery=00000000-0000-0000-0000-000000000001",
+            "saved queries",
+        ),
+        (
+            Method::GET,
+            "accounts?sql=SELECT name FROM account",
+            "queries in SQL",
+        ),
+        (
+            Method::GET,
+            "?sql=SELECT name FROM account",
+            "queries in SQL",
+        ),
+    ] {
+        let body = (method == Method::POST).then_some(&body);
+        let answer = service.send(method, path, &[], body).await;
+        assert_eq!(answer.refusal(), (501, "0x80060888".to_owned()), "{path}");
+        assert_eq!(
+            answer.message(),
+            format!("The sandbox does not have {what} yet; the real service does.")
+        );
+    }
 }

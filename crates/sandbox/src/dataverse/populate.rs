@@ -16,6 +16,7 @@ use crate::dataverse::write;
 use crate::seed::{OrganizationSeed, TenantSeed};
 
 mod people;
+mod privileges;
 
 pub(crate) use people::currency_id;
 
@@ -156,6 +157,7 @@ pub(crate) fn fill(
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
     let agents = people::put(db, organization, tenant, own, now)?;
+    privileges::put(db, organization)?;
     if store::note(db, FILLED)?.is_some() {
         return Ok(());
     }

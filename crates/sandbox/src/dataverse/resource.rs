@@ -64,6 +64,9 @@ fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
         return Err(Fault::method_not_allowed());
     }
     let schema = request.context.schema;
+    if request.options.text("sql").is_some() {
+        return Err(Fault::not_yet("queries in SQL"));
+    }
     if name.is_empty() {
         let document = schema::service_document(schema, request.context.base);
         return Ok(json_answer(StatusCode::OK, &document));

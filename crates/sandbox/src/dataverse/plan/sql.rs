@@ -208,6 +208,8 @@ impl Statement {
 
     pub(super) fn term(&mut self, term: &Term<'_>) {
         match term {
+            // Images are not kept: every row is without one.
+            Term::Column(_, column) if column.kind == Kind::Image => self.push("NULL"),
             Term::Column(source, column) => self.name(*source, &column.name),
             Term::Target(source, column) => self.name(*source, &type_column(&column.name)),
             Term::Value(value) => self.value(value),

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use crate::dataverse::answer::{Answer, set};
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::organization::Organization;
 use crate::dataverse::plan::{Condition, Source, Term};
@@ -39,16 +40,17 @@ impl<'s> Context<'s> {
 
     /// A preference of the `Prefer` headers (RFC 7240).
     pub(crate) fn prefers(&self, wanted: &str) -> Option<String> {
-        let all = self.headers.get_all("prefer");
-        let parts = all
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(preferences);
-        parts.into_iter().find_map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part.as_str(), ""));
-            let same = name.trim().eq_ignore_ascii_case(wanted);
-            same.then(|| value.trim().trim_matches('"').to_owned())
-        })
+        preference(self.headers, wanted)
+    }
+
+    /// Says which preferences were followed: these, and that for annotations.
+    pub(crate) fn applied(&self, answer: &mut Answer, mut own: Vec<String>) {
+        if let Some(text) = self.prefers("odata.include-annotations") {
+            own.push(format!("odata.include-annotations=\"{text}\""));
+        }
+        if !own.is_empty() {
+            set(answer.headers_mut(), "preference-applied", &own.join(","));
+        }
     }
 
     pub(crate) fn returns_representation(&self) -> bool {
@@ -232,6 +234,20 @@ impl<'s> Context<'s> {
     pub(crate) fn id_term(id: Uuid) -> Term<'s> {
         Term::text(id.to_string())
     }
+}
+
+/// A preference of the `Prefer` headers (RFC 7240), without its quotes.
+pub(crate) fn preference(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let all = headers.get_all("prefer");
+    let parts = all
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(preferences);
+    parts.into_iter().find_map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part.as_str(), ""));
+        let same = name.trim().eq_ignore_ascii_case(wanted);
+        same.then(|| value.trim().trim_matches('"').to_owned())
+    })
 }
 
 /// Commas and semicolons stand between preferences, and inside the quotes of some.

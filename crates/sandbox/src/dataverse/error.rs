@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::dataverse::answer::{Answer, json_answer};
 use crate::dataverse::cors;
+use crate::dataverse::read::Annotations;
 use crate::dataverse::schema::Table;
 
 /// A refusal: status, hexadecimal code, message.
@@ -114,8 +115,47 @@ impl Fault {
     }
 
     pub(crate) fn answer(&self) -> Answer {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        let mut answer = json_answer(self.status, &body);
+        self.answer_with(Map::new())
+    }
+
+    /// The answer to a request that may have asked for annotations: then it tells more.
+    pub(crate) fn answer_to(&self, headers: &HeaderMap) -> Answer {
+        let wanted = Annotations::of(headers);
+        let mut more = Map::new();
+        for (name, text) in self.details() {
+            let name = format!("Microsoft.PowerApps.CDS.{name}");
+            if wanted.wants(&name) {
+                more.insert(format!("@{name}"), text.into());
+            }
+        }
+        self.answer_with(more)
+    }
+
+    /// What Dataverse knows besides code and message.
+    fn details(&self) -> [(&'static str, String); 6] {
+        let code = self.code.trim_start_matches("0x");
+        let link = format!(
+            "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a{code}&client=platform"
+        );
+        [
+            ("ErrorDetails.OperationStatus", "0".to_owned()),
+            ("ErrorDetails.SubErrorCode", "0".to_owned()),
+            (
+                "ErrorDetails.ApiExceptionSourceKey",
+                "Plugin/Microsoft.Crm.ObjectModel".to_owned(),
+            ),
+            ("HelpLink", link),
+            ("TraceText", String::new()),
+            ("InnerError.Message", self.message.clone()),
+        ]
+    }
+
+    fn answer_with(&self, more: Map<String, Value>) -> Answer {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), self.code.as_ref().into());
+        error.insert("message".to_owned(), self.message.clone().into());
+        error.extend(more);
+        let mut answer = json_answer(self.status, &json!({"error": error}));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             answer
                 .headers_mut()

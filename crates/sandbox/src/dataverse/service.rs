@@ -78,7 +78,7 @@ impl Service<'_> {
         } else {
             self.execute(&operation)
         };
-        done.unwrap_or_else(|fault| fault.answer())
+        done.unwrap_or_else(|fault| fault.answer_to(&operation.headers))
     }
 
     /// Does one operation by itself: what it wrote is kept when it succeeds.

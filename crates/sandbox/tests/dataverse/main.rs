@@ -16,5 +16,6 @@ mod functions;
 mod keys;
 mod linking;
 mod published;
+mod reading;
 mod rights;
 mod values;

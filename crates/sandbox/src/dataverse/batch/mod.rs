@@ -113,7 +113,10 @@ impl Run<'_> {
         match step {
             Step::Single(inner) => {
                 let done = self.done(inner, |service, operation| service.execute(operation));
-                Item::One(reply(inner, done.unwrap_or_else(|fault| fault.answer())))
+                Item::One(reply(
+                    inner,
+                    done.unwrap_or_else(|fault| fault.answer_to(&self.inherited)),
+                ))
             }
             Step::ChangeSet(set) => self.change_set(set),
         }
@@ -130,7 +133,7 @@ impl Run<'_> {
                 self.references = before;
                 Item::One(Reply {
                     content_id,
-                    answer: fault.answer(),
+                    answer: fault.answer_to(&self.inherited),
                 })
             }
         }

@@ -85,13 +85,7 @@ pub(crate) fn answer<'s>(
         .collect();
     body.insert("value".to_owned(), Value::Array(shown));
     let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
-    if let Some(text) = context.prefers("odata.include-annotations") {
-        set(
-            answer.headers_mut(),
-            "preference-applied",
-            &format!("odata.include-annotations=\"{text}\""),
-        );
-    }
+    context.applied(&mut answer, Vec::new());
     if let Ok(kind) = HeaderValue::from_str(presenter.content_type()) {
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     }

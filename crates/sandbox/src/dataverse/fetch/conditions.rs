@@ -6,8 +6,8 @@ use crate::dataverse::error::Outcome;
 use crate::dataverse::fetch::build::Builder;
 use crate::dataverse::fetch::tree::{self, Filter, Part};
 use crate::dataverse::fetch::{no_attribute, refused};
-use crate::dataverse::plan::{Condition, Operand, Operator, Source, Term, operator};
-use crate::dataverse::schema::{Column, Kind, Table};
+use crate::dataverse::plan::{Condition, Operand, Operator, Source, Term, operator, title};
+use crate::dataverse::schema::{Column, Kind};
 
 /// What a condition speaks of.
 pub(super) enum Subject<'s> {
@@ -125,15 +125,7 @@ impl<'s> Builder<'_, 's> {
     /// What people read in place of a column's value, where they read something else.
     pub(super) fn shown_as(&self, source: Source<'s>, column: &'s Column) -> Option<Term<'s>> {
         match &column.kind {
-            Kind::Lookup { targets, .. } => {
-                let tables = targets
-                    .iter()
-                    .map(|target| self.context.schema.table(*target));
-                let named: Vec<&'s Table> = tables
-                    .filter(|table| table.column(&table.title).is_some())
-                    .collect();
-                Some(Term::Title(source.id, column, named))
-            }
+            Kind::Lookup { .. } => title(self.context.schema, source.id, column),
             Kind::Choice { .. }
             | Kind::State { .. }
             | Kind::Status { .. }

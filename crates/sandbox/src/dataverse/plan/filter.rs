@@ -8,7 +8,7 @@ use crate::dataverse::odata::{Argument, Comparison, Expression, Lambda, Literal,
 use crate::dataverse::plan::functions::{Operand, operator};
 use crate::dataverse::plan::{Condition, Join, JoinKind, Select, Source, SourceId, Sources, Term};
 use crate::dataverse::schema::{
-    Collection, CollectionBy, Column, Kind, Side, Single, Table, TableKind,
+    Collection, CollectionBy, Column, Kind, Schema, Side, Single, Table, TableKind,
 };
 
 /// What names mean at one place of an expression: the tables in reach, and the joins made for them.
@@ -54,6 +54,22 @@ pub(crate) fn condition<'s>(
     Ok(condition)
 }
 
+/// The name of the row that a lookup leads to; none for other columns.
+pub(crate) fn title<'s>(
+    schema: &'s Schema,
+    source: SourceId,
+    column: &'s Column,
+) -> Option<Term<'s>> {
+    let Kind::Lookup { targets, .. } = &column.kind else {
+        return None;
+    };
+    let tables = targets.iter().map(|target| schema.table(*target));
+    let named: Vec<&'s Table> = tables
+        .filter(|table| table.column(&table.title).is_some())
+        .collect();
+    Some(Term::Title(source, column, named))
+}
+
 impl<'c, 's> Names<'c, 's> {
     /// A place where only the columns of one source have names.
     pub(crate) fn of(context: &'c Context<'s>, sources: &'c mut Sources, root: Source<'s>) -> Self {
@@ -70,6 +86,15 @@ impl<'c, 's> Names<'c, 's> {
             .pop()
             .map(|scope| scope.joins)
             .unwrap_or_default()
+    }
+
+    /// What a path of `$orderby` sorts by: of a lookup, the name of the row that it leads to. A
+    /// choice goes by its number, which FetchXML does otherwise.
+    pub(crate) fn ordered(&mut self, path: &str) -> Outcome<(Term<'s>, &'s Column)> {
+        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let (source, column) = self.column(&path)?;
+        let term = title(self.context.schema, source, column);
+        Ok((term.unwrap_or(Term::Column(source, column)), column))
     }
 
     fn condition(&mut self, expression: &Expression) -> Outcome<Condition<'s>> {

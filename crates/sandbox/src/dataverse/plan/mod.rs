@@ -12,7 +12,7 @@ use rusqlite::types::Value;
 use crate::dataverse::odata::Comparison;
 use crate::dataverse::schema::{Column, Table};
 
-pub(crate) use filter::{Names, condition, literal_value, related};
+pub(crate) use filter::{Names, condition, literal_value, related, title};
 pub(crate) use functions::{Hierarchy, Operand, Operator, ids, operator};
 pub(crate) use sql::Statement;
 

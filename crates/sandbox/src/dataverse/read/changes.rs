@@ -145,11 +145,7 @@ pub(super) fn since<'s>(
     );
     body.insert("value".to_owned(), Value::Array(values));
     let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
-    set(
-        answer.headers_mut(),
-        "preference-applied",
-        "odata.track-changes",
-    );
+    context.applied(&mut answer, vec!["odata.track-changes".to_owned()]);
     Ok(answer)
 }
 

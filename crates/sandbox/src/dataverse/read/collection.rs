@@ -89,10 +89,7 @@ pub(crate) fn many<'s>(
     let presenter = Presenter::new(context);
     let bodies = expand::present(&presenter, &mut sources, &shape, &found)?;
     let mut body = Map::new();
-    presenter.context_of(
-        &mut body,
-        &format!("{}{}", fragment(table, parent), shape.listed()),
-    );
+    presenter.context_of(&mut body, &format!("{}{}", table.set, shape.listed()));
     counted(&presenter, &asked, options, &mut body)?;
     body.insert(
         "value".to_owned(),
@@ -298,10 +295,9 @@ fn order<'s>(
     let mut names = Names::of(context, sources, asked.source);
     let (mut order, mut keys) = (Vec::new(), Vec::new());
     for item in options.order()? {
-        let path: Vec<String> = item.property.split('/').map(str::to_owned).collect();
-        let (source, column) = names.column(&path)?;
+        let (term, column) = names.ordered(&item.property)?;
         order.push(Order {
-            term: Term::Column(source, column),
+            term,
             descending: item.descending,
         });
         keys.push(column.name.clone());
@@ -352,33 +348,14 @@ fn page(context: &Context<'_>, options: &QueryOptions) -> Outcome<Page> {
 }
 
 fn applied(context: &Context<'_>, answer: &mut Answer, page: &Page, tracking: bool) {
-    let mut applied = Vec::new();
+    let mut own = Vec::new();
     if page.preferred.is_some() {
-        applied.push(format!("odata.maxpagesize={}", page.size));
+        own.push(format!("odata.maxpagesize={}", page.size));
     }
     if tracking {
-        applied.push("odata.track-changes".to_owned());
+        own.push("odata.track-changes".to_owned());
     }
-    if let Some(text) = context.prefers("odata.include-annotations") {
-        applied.push(format!("odata.include-annotations=\"{text}\""));
-    }
-    if !applied.is_empty() {
-        set(
-            answer.headers_mut(),
-            "preference-applied",
-            &applied.join(","),
-        );
-    }
-}
-
-pub(crate) fn fragment(table: &Table, parent: Option<Parent<'_>>) -> String {
-    match parent {
-        None => table.set.clone(),
-        Some(parent) => format!(
-            "{}({})/{}",
-            parent.table.set, parent.id, parent.collection.name
-        ),
-    }
+    context.applied(answer, own);
 }
 
 /// The same address with another token.

@@ -277,10 +277,9 @@ fn order<'s>(
 ) -> Outcome<()> {
     let mut names = Names::of(context, sources, source);
     for item in options.order()? {
-        let path: Vec<String> = item.property.split('/').map(str::to_owned).collect();
-        let (id, column) = names.column(&path)?;
+        let (term, _) = names.ordered(&item.property)?;
         query.order.push(Order {
-            term: Term::Column(id, column),
+            term,
             descending: item.descending,
         });
     }

@@ -14,6 +14,6 @@ pub(crate) use collection::references;
 pub(crate) use collection::{Parent, count, many};
 pub(crate) use cookie::Cookie;
 pub(crate) use formatted::{formatted, grouped};
-pub(crate) use present::{Presenter, json_value};
+pub(crate) use present::{Annotations, Presenter, json_value};
 pub(crate) use shape::Shape;
 pub(crate) use single::{Raw, followed, must_exist, one, property, reference, representation};

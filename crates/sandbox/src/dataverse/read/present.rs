@@ -1,11 +1,12 @@
 //! Rows as JSON, with the annotations that were asked for.
 
+use axum::http::HeaderMap;
 use chrono::DateTime;
 use rusqlite::types::Value as Sql;
 use serde_json::{Map, Number, Value, json};
 use uuid::Uuid;
 
-use crate::dataverse::context::Context;
+use crate::dataverse::context::{Context, preference};
 use crate::dataverse::read::formatted::{Titles, formatted};
 use crate::dataverse::read::rows::Row;
 use crate::dataverse::read::shape::Shape;
@@ -21,10 +22,8 @@ const LOGICAL_NAME: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
 pub(crate) struct Annotations(Vec<String>);
 
 impl Annotations {
-    pub(crate) fn of(context: &Context<'_>) -> Self {
-        let text = context
-            .prefers("odata.include-annotations")
-            .unwrap_or_default();
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = preference(headers, "odata.include-annotations").unwrap_or_default();
         Self(
             text.split(',')
                 .map(|part| part.trim().to_owned())
@@ -86,7 +85,7 @@ impl<'c, 's> Presenter<'c, 's> {
         };
         Self {
             context,
-            annotations: Annotations::of(context),
+            annotations: Annotations::of(context.headers),
             titles: Titles::default(),
             metadata,
         }

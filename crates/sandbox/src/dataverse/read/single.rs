@@ -24,7 +24,20 @@ pub(crate) fn one<'s>(
     options: &QueryOptions,
 ) -> Outcome<Answer> {
     let fragment = format!("{}{{}}/$entity", table.set);
-    shown(context, table, id, options, &fragment, StatusCode::OK)
+    let mut answer = shown(context, table, id, options, &fragment, StatusCode::OK)?;
+    if answer.status() == StatusCode::OK {
+        context.applied(&mut answer, paged(context, options));
+    }
+    Ok(answer)
+}
+
+/// A page size counts for the collections that are expanded.
+fn paged(context: &Context<'_>, options: &QueryOptions) -> Vec<String> {
+    let size = context.prefers("odata.maxpagesize");
+    let size = size.filter(|_| options.text("$expand").is_some());
+    size.map(|size| format!("odata.maxpagesize={size}"))
+        .into_iter()
+        .collect()
 }
 
 /// The row as an answer to a write that wants it back.
@@ -37,11 +50,7 @@ pub(crate) fn representation<'s>(
 ) -> Outcome<Answer> {
     let fragment = format!("{}{{}}/$entity", table.set);
     let mut answer = shown(context, table, id, options, &fragment, status)?;
-    set(
-        answer.headers_mut(),
-        "preference-applied",
-        "return=representation",
-    );
+    context.applied(&mut answer, vec!["return=representation".to_owned()]);
     Ok(answer)
 }
 
@@ -129,7 +138,9 @@ pub(crate) fn property<'s>(
     presenter.context_of(&mut body, &format!("{}({id})/{name}", table.set));
     presenter.annotate(table, column, "", &cell, &mut body);
     body.insert("value".to_owned(), value);
-    Ok(json_answer(StatusCode::OK, &Value::Object(body)))
+    let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
+    context.applied(&mut answer, Vec::new());
+    Ok(answer)
 }
 
 /// How one column is wanted.

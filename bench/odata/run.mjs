@@ -119,7 +119,7 @@ async function startPeer(rows) {
   const file = join(scratch, 'peer.sqlite');
   const env = { ...process.env, NODE_ENV: 'production', CDS_ENV: 'production', cds_requires_db_credentials_url: file };
   await new Promise((done, failed) => {
-    const child = spawn('npx', ['cds-deploy'], { cwd: peerDirectory, env, stdio: 'ignore' });
+    const child = spawn(join(peerDirectory, 'node_modules/.bin/cds-deploy'), { cwd: peerDirectory, env, stdio: 'ignore' });
     child.on('exit', (code) => (code === 0 ? done() : failed(new Error(`cds-deploy ended with ${code}`))));
   });
   const Database = require('better-sqlite3');
@@ -146,7 +146,7 @@ async function startPeer(rows) {
   db.exec('ANALYZE');
   db.close();
   const seconds = (performance.now() - begun) / 1000;
-  const child = spawn('npx', ['cds-serve', '--port', '0'], { cwd: peerDirectory, env: { ...env, PORT: '0' } });
+  const child = spawn(join(peerDirectory, 'node_modules/.bin/cds-serve'), ['--port', '0'], { cwd: peerDirectory, env });
   children.push(child);
   const line = await lines(child, /http:\/\/localhost:\d+/, 'the peer');
   const origin = line.match(/http:\/\/localhost:\d+/)[0];

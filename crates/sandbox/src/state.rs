@@ -1,4 +1,4 @@
-//! What outlives a restart: keys, consents, codes and rows, in one SQLite file.
+//! What outlives a restart: keys, consents and codes, in one SQLite file.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,6 @@ CREATE TABLE IF NOT EXISTS consent (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS grant_code (
     hash BLOB PRIMARY KEY, at INTEGER NOT NULL, used INTEGER NOT NULL, body TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS record (
-    organization TEXT NOT NULL, tbl TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
-    body TEXT NOT NULL, PRIMARY KEY (organization, tbl, id)
 ) STRICT;
 ";
 
@@ -34,9 +30,6 @@ pub(crate) struct Kept {
     pub(crate) used: bool,
     pub(crate) body: String,
 }
-
-/// A row of a table: table, id, version, columns as JSON.
-pub(crate) type Record = (String, String, i64, String);
 
 impl State {
     pub(crate) fn open(data_dir: Option<&Path>) -> rusqlite::Result<Self> {
@@ -124,47 +117,5 @@ impl State {
     pub(crate) fn use_code(&self, hash: &[u8]) -> rusqlite::Result<bool> {
         let sql = "UPDATE grant_code SET used = 1 WHERE hash = ?1 AND used = 0";
         Ok(self.lock().execute(sql, [hash])? == 1)
-    }
-
-    // === rows ===
-
-    pub(crate) fn records(&self, organization: &str) -> rusqlite::Result<Vec<Record>> {
-        let connection = self.lock();
-        let sql = "SELECT tbl, id, version, body FROM record WHERE organization = ?1";
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([organization], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-        rows.collect()
-    }
-
-    pub(crate) fn put_records(
-        &self,
-        organization: &str,
-        records: &[Record],
-    ) -> rusqlite::Result<()> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        {
-            let sql = "INSERT OR REPLACE INTO record (organization, tbl, id, version, body) \
-                       VALUES (?1, ?2, ?3, ?4, ?5)";
-            let mut statement = transaction.prepare(sql)?;
-            for (table, id, version, body) in records {
-                statement.execute(params![organization, table, id, version, body])?;
-            }
-        }
-        transaction.commit()
-    }
-
-    pub(crate) fn remove_record(
-        &self,
-        organization: &str,
-        table: &str,
-        id: &str,
-    ) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM record WHERE organization = ?1 AND tbl = ?2 AND id = ?3";
-        self.lock()
-            .execute(sql, params![organization, table, id])
-            .map(|_| ())
     }
 }

@@ -104,7 +104,7 @@ impl Fault {
     pub(crate) fn no_search() -> Self {
         Self::bad(
             "0x80048d0b",
-            "Dataverse Search feature is disabled for this organization.",
+            "Dataverse Search feature is disabled for this organization. The sandbox does not have it yet; the real service does.",
         )
     }
 

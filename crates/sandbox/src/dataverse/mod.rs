@@ -37,9 +37,9 @@ use uuid::Uuid;
 use crate::World;
 pub(crate) use crate::dataverse::discovery::serve as discover;
 use crate::dataverse::error::{Fault, Outcome};
-pub(crate) use crate::dataverse::organization::{Organization, Organizations};
+pub(crate) use crate::dataverse::organization::Organizations;
 pub(crate) use crate::dataverse::schema::Schema;
-pub use crate::dataverse::schema::custom;
+pub(crate) use crate::dataverse::schema::custom;
 pub(crate) use crate::dataverse::service::{Operation, Service};
 use crate::entra::{Caller, Verdict};
 use crate::faults::Pause;
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     };
     let mut response = match arrive(&world, &uri, &headers) {
         Ok(arrival) => admit(world, arrival, pause, method, uri, headers, body).await,
-        Err(response) => response,
+        Err(response) => *response,
     };
     decorate(response.headers_mut(), Uuid::new_v4());
     response
@@ -126,7 +126,7 @@ fn decorate(headers: &mut HeaderMap, id: Uuid) {
     answer::set(headers, "req_id", &id.to_string());
 }
 
-fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Response> {
+fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Box<Response>> {
     let authority = authority_of(world, uri, headers);
     let found = world
         .directory
@@ -134,11 +134,8 @@ fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Resp
     let organization = found.and_then(|(_, own)| world.organizations.find(own.id));
     let Some(organization) = organization else {
         let text = format!("There is no organization at {authority}.");
-        return Err(refuse(Fault::new(
-            StatusCode::NOT_FOUND,
-            "0x80040217",
-            text,
-        )));
+        let fault = Fault::new(StatusCode::NOT_FOUND, "0x80040217", text);
+        return Err(Box::new(refuse(fault)));
     };
     match caller::of(world, organization, headers) {
         Verdict::Good(caller) => Ok(Arrival {
@@ -146,8 +143,10 @@ fn arrive(world: &World, uri: &Uri, headers: &HeaderMap) -> Result<Arrival, Resp
             caller,
             origin: format!("https://{authority}"),
         }),
-        Verdict::Refused => Err(caller::challenge(world, organization, &authority)),
-        Verdict::Challenged { claims } => Err(caller::overtaken(world, &authority, &claims)),
+        Verdict::Refused => Err(Box::new(caller::challenge(world, organization, &authority))),
+        Verdict::Challenged { claims } => {
+            Err(Box::new(caller::overtaken(world, &authority, &claims)))
+        }
     }
 }
 

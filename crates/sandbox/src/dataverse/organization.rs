@@ -84,6 +84,7 @@ impl Organization {
         organization.store.write::<_, SandboxError>(|db| {
             Ok(populate::fill(db, &organization, tenant, own, clock.now())?)
         })?;
+        organization.store.index(&organization.schema)?;
         Ok(organization)
     }
 

@@ -16,6 +16,7 @@ use crate::dataverse::write;
 use crate::seed::{OrganizationSeed, TenantSeed};
 
 mod people;
+mod privileges;
 
 pub(crate) use people::currency_id;
 
@@ -156,6 +157,7 @@ pub(crate) fn fill(
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
     let agents = people::put(db, organization, tenant, own, now)?;
+    privileges::put(db, organization)?;
     if store::note(db, FILLED)?.is_some() {
         return Ok(());
     }
@@ -234,8 +236,14 @@ impl Maker<'_> {
                 reference("businessunit", self.unit),
             );
         }
-        values.retain(|_, value| !value.is_null() && *value != Cell::text(""));
+        let empty = |value: &Cell| value.is_null() || *value == Cell::text("");
+        let names: Vec<String> = values.keys().cloned().collect();
+        values.retain(|_, value| !empty(value));
         write::furnish(table, &mut values);
+        // The same columns every time: the statement is then the same, and is prepared once.
+        for name in names {
+            values.entry(name).or_insert(Cell::NULL);
+        }
         records::insert(self.db, table, &values)?;
         if table.name == "phonecall" {
             write::shadow_activity(self.db, self.schema, table, id)?;

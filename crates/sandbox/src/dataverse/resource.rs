@@ -12,13 +12,12 @@ use crate::dataverse::odata::{QueryOptions, Segment, segments};
 use crate::dataverse::read::{self, Parent, Raw};
 use crate::dataverse::schema::definitions::{self, DefinitionsAnswer, DefinitionsRequest};
 use crate::dataverse::schema::{self, Collection, Single, Table};
-use crate::dataverse::service::{Operation, Service};
+use crate::dataverse::service::Operation;
 use crate::dataverse::write;
 
 /// An operation whose path and options are read.
 pub(crate) struct Request<'a, 's> {
     pub(crate) context: &'a Context<'s>,
-    pub(crate) service: &'a Service<'a>,
     pub(crate) operation: &'a Operation,
     pub(crate) options: QueryOptions,
     /// The operation's own address.
@@ -31,14 +30,9 @@ impl Request<'_, '_> {
     }
 }
 
-pub(crate) fn answer<'s>(
-    context: &Context<'s>,
-    service: &Service<'_>,
-    operation: &Operation,
-) -> Outcome<Answer> {
+pub(crate) fn answer<'s>(context: &Context<'s>, operation: &Operation) -> Outcome<Answer> {
     let request = Request {
         context,
-        service,
         operation,
         options: QueryOptions::parse(&operation.query)?,
         address: operation.address(context.base),
@@ -70,6 +64,9 @@ fn root(request: &Request<'_, '_>, name: &str) -> Outcome<Answer> {
         return Err(Fault::method_not_allowed());
     }
     let schema = request.context.schema;
+    if request.options.text("sql").is_some() {
+        return Err(Fault::not_yet("queries in SQL"));
+    }
     if name.is_empty() {
         let document = schema::service_document(schema, request.context.base);
         return Ok(json_answer(StatusCode::OK, &document));

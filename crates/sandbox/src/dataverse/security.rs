@@ -103,6 +103,16 @@ impl Access {
     pub(crate) fn privilege(self, table: &Table) -> String {
         format!("prv{}{}", self.name(), table.privilege)
     }
+
+    /// What a privilege allows to do with rows; none when it is about something else.
+    pub(crate) fn of_privilege(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix("prv")?;
+        // `AppendTo` begins as `Append` does.
+        ACCESSES
+            .into_iter()
+            .filter(|access| rest.starts_with(access.name()))
+            .max_by_key(|access| access.name().len())
+    }
 }
 
 impl Depth {
@@ -122,6 +132,16 @@ impl Depth {
             Self::Local => "Local",
             Self::Deep => "Deep",
             Self::Global => "Global",
+        }
+    }
+
+    /// Its bit in the rows that say what roles hold.
+    pub(crate) fn bit(self) -> i64 {
+        match self {
+            Self::Basic => 1,
+            Self::Local => 2,
+            Self::Deep => 4,
+            Self::Global => 8,
         }
     }
 }
@@ -237,11 +257,7 @@ impl Role {
 /// What the roles hold that every organization has.
 fn standard(role: &str, privilege: &str) -> Option<Depth> {
     let rest = privilege.strip_prefix("prv").unwrap_or(privilege);
-    // `AppendTo` begins as `Append` does.
-    let access = ACCESSES
-        .into_iter()
-        .filter(|access| rest.starts_with(access.name()))
-        .max_by_key(|access| access.name().len());
+    let access = Access::of_privilege(privilege);
     let noun = access.map_or("", |access| {
         rest.get(access.name().len()..).unwrap_or_default()
     });

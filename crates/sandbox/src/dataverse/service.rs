@@ -103,7 +103,7 @@ impl Service<'_> {
             base: self.base,
             headers: &operation.headers,
         };
-        resource::answer(&context, self, operation)
+        resource::answer(&context, operation)
     }
 
     /// In whose name an operation is done: the caller's, or that of the one it names.

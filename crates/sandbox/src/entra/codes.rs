@@ -8,7 +8,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::entra::catalogue;
-use crate::entra::pages;
 use crate::entra::params::Params;
 
 /// How long a throttled client is told to stay away; Entra's own figure.
@@ -191,14 +190,6 @@ impl Trace {
             }
         }
     }
-}
-
-/// The page that a chosen code would bring at the authorization endpoint, whatever was asked.
-pub(crate) fn fault_page(code: u32, headers: &HeaderMap, now: DateTime<Utc>) -> Response {
-    let trace = Trace::of(headers, &Params::default(), now);
-    let mut response = pages::error_page(&Refusal::of(code, &[]), &trace);
-    trace.decorate(response.headers_mut());
-    response
 }
 
 /// The answer that a chosen code would bring at the token endpoint, whatever was asked.

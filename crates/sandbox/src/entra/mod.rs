@@ -38,7 +38,7 @@ mod tests;
 pub(crate) use arrive::sign_out;
 pub(crate) use authorize::{authorize_v1, authorize_v2};
 pub(crate) use claims::{challenge_header, policy_claims};
-pub(crate) use codes::{Refusal, Trace, fault_answer, fault_page};
+pub(crate) use codes::{Refusal, Trace, fault_answer};
 pub(crate) use consent::{admin_consent_v1, admin_consent_v2, consent};
 pub(crate) use control::{
     ApplicationChange, By, Control, ControlError, NewPassword, SecretFate, Selector, TenantChange,

@@ -553,3 +553,72 @@ async fn conditions_and_bulk_messages_stand_in_batches() {
 fn uuid() -> &'static str {
     "00000000-0000-0000-0000-0000000000aa"
 }
+
+/// Published batches, with the files that hold them.
+fn published() -> Vec<Value> {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = own
+        .ancestors()
+        .map(|folder| folder.join("shared/data"))
+        .find(|folder| folder.is_dir());
+    let Some(folder) = found else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for file in ["webapi-examples.jsonl", "webapi-requests.jsonl"] {
+        let text = std::fs::read_to_string(folder.join(file)).expect("examples");
+        all.extend(
+            text.lines()
+                .map(|line| serde_json::from_str::<Value>(line).expect("an example")),
+        );
+    }
+    // One page lost the spaces of its request lines and a part of an identifier.
+    all.retain(|example| {
+        example["area"] == "batch" && !example["request"]["body"].to_string().contains("POST[Org")
+    });
+    all
+}
+
+fn inner_statuses(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.split(' ').next())
+        .collect()
+}
+
+#[tokio::test]
+async fn published_batches_are_answered_as_printed() {
+    for example in published() {
+        let service = Service::start().await;
+        let account = "accounts(00000000-0000-0000-0000-000000000001)";
+        service.patch(account, json!({"name": "Published"})).await;
+        let (request, response) = (&example["request"], &example["response"]);
+        let body = request["body"]
+            .as_str()
+            .expect("a body")
+            .replace("[Organization URI]", service.sandbox.origin());
+        // One page prints the header among the lines of the body.
+        let kind = body
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Type:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let mut headers: Vec<(&str, &str)> = vec![("Content-Type", kind.as_str())];
+        for (name, value) in request["headers"].as_object().expect("headers") {
+            headers.retain(|(known, _)| known != name);
+            headers.push((name, value.as_str().unwrap_or_default()));
+        }
+        let answer = send(&service, &headers, &body.replace('\n', "\r\n")).await;
+        let id = &example["id"];
+        assert_eq!(answer.status, 200, "{id}: {}", answer.text);
+        let statuses = inner_statuses(&answer.text);
+        match response["body"].as_str() {
+            Some(printed) => assert_eq!(statuses, inner_statuses(printed), "{id}: {}", answer.text),
+            None => assert!(
+                !statuses.is_empty() && statuses.iter().all(|status| *status == "204"),
+                "{id}: {}",
+                answer.text
+            ),
+        }
+    }
+}

@@ -202,7 +202,7 @@ async fn search_is_switched_off() {
     assert_eq!(answer.refusal(), (400, "0x80048d0b".to_owned()));
     assert_eq!(
         answer.message(),
-        "Dataverse Search feature is disabled for this organization."
+        "Dataverse Search feature is disabled for this organization. The sandbox does not have it yet; the real service does."
     );
     let url = format!("{}/api/nothing/here", service.sandbox.origin());
     assert_eq!(service.get(&url).await.status, 404);

@@ -151,6 +151,42 @@ async fn privileges_that_are_held_are_given() {
 }
 
 #[tokio::test]
+async fn the_privileges_of_a_role_are_listed() {
+    let service = Service::start().await;
+    let roles = service
+        .read("roles?$select=name&$filter=name eq 'Read Only'")
+        .await;
+    let role = roles["value"][0]["roleid"]
+        .as_str()
+        .expect("a role")
+        .to_owned();
+    let path = format!("RetrieveRolePrivilegesRole(RoleId={role})");
+    let listed = service.read(&path).await["RolePrivileges"].clone();
+    let listed = listed.as_array().expect("a list");
+    let of = |name: &str| listed.iter().find(|one| one["PrivilegeName"] == name);
+    assert_eq!(
+        of("prvReadContact").expect("a privilege")["Depth"],
+        "Global"
+    );
+    assert_eq!(of("prvWriteContact"), None);
+    let rows = service
+        .read(&format!(
+            "roles({role})/roleprivileges_association?$select=name&$count=true&$filter=name eq 'prvReadContact' or name eq 'prvWriteContact'"
+        ))
+        .await;
+    assert_eq!(rows["@odata.count"], 1);
+    assert_eq!(
+        rows["value"][0]["privilegeid"],
+        of("prvReadContact").expect("a privilege")["PrivilegeId"]
+    );
+    let nobody = "RetrieveRolePrivilegesRole(RoleId=00000000-0000-0000-0000-0000000000aa)";
+    assert_eq!(
+        service.get(nobody).await.refusal(),
+        (404, "0x80040217".to_owned())
+    );
+}
+
+#[tokio::test]
 async fn rights_to_a_row_follow_from_roles() {
     let service = Service::start().await;
     let user = who(&service).await;
@@ -172,22 +208,54 @@ async fn rights_to_a_row_follow_from_roles() {
 }
 
 #[tokio::test]
-async fn what_is_known_by_name_only_says_so() {
+async fn what_the_sandbox_does_not_have_yet_says_so() {
     let service = Service::start().await;
-    let answer = service
-        .send(
+    let body = json!({});
+    for (method, path, what) in [
+        (Method::POST, "BulkDetectDuplicates", "BulkDetectDuplicates"),
+        (
             Method::POST,
-            "BulkDetectDuplicates",
-            &[],
-            Some(&Value::Null),
-        )
-        .await;
-    assert_eq!(answer.status, 501);
-    assert!(
-        answer
-            .message()
-            .contains("does not have BulkDetectDuplicates yet"),
-        "{}",
-        answer.message()
-    );
+            "InitializeFileBlocksUpload",
+            "InitializeFileBlocksUpload",
+        ),
+        (Method::POST, "EntityDefinitions", "writes of definitions"),
+        (
+            Method::DELETE,
+            "EntityDefinitions(LogicalName='account')",
+            "writes of definitions",
+        ),
+        (
+            Method::POST,
+            "GlobalOptionSetDefinitions",
+            "writes of definitions",
+        ),
+        (
+            Method::GET,
+            "accounts?$apply=aggregate($count as n)",
+            "$apply",
+        ),
+        (
+            Method::GET,
+            "accounts?savedQuery=00000000-0000-0000-0000-000000000001",
+            "saved queries",
+        ),
+        (
+            Method::GET,
+            "accounts?sql=SELECT name FROM account",
+            "queries in SQL",
+        ),
+        (
+            Method::GET,
+            "?sql=SELECT name FROM account",
+            "queries in SQL",
+        ),
+    ] {
+        let body = (method == Method::POST).then_some(&body);
+        let answer = service.send(method, path, &[], body).await;
+        assert_eq!(answer.refusal(), (501, "0x80060888".to_owned()), "{path}");
+        assert_eq!(
+            answer.message(),
+            format!("The sandbox does not have {what} yet; the real service does.")
+        );
+    }
 }

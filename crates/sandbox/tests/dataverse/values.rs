@@ -268,3 +268,35 @@ async fn a_name_of_any_length_gets_a_short_answer() {
         assert!(answer.text.len() < 2_000, "{}", answer.text.len());
     }
 }
+
+#[tokio::test]
+async fn rows_are_without_images_and_an_image_is_refused() {
+    let service = Service::start().await;
+    let path = "contacts?$select=entityimage&$filter=entityimage eq null&$orderby=entityimage";
+    let rows = service.read(path).await["value"].clone();
+    assert_eq!(rows[0]["entityimage"], Value::Null);
+    let id = service
+        .create(
+            "contacts",
+            json!({"lastname": "Pictured", "entityimage": null}),
+        )
+        .await;
+    let image = format!("contacts({id})/entityimage");
+    assert_eq!(service.get(&format!("{image}/$value")).await.status, 204);
+    for answer in [
+        service
+            .patch(
+                &format!("contacts({id})"),
+                json!({"entityimage": "iVBORw0KGgo="}),
+            )
+            .await,
+        service.put(&image, json!("bytes")).await,
+    ] {
+        assert_eq!(answer.status, 501);
+        let said = answer.message();
+        assert!(
+            said.contains("does not have contents of image columns yet"),
+            "{said}"
+        );
+    }
+}

@@ -320,3 +320,28 @@ async fn chance_strikes_the_same_requests_in_every_run() {
     }
     assert_eq!(runs[0], runs[1]);
 }
+
+#[tokio::test]
+async fn what_a_dropped_write_did_stays_done() {
+    let stage = Stage::open().await;
+    let token = stage.token().await;
+    let fault = json!({"kind": "drop", "when": "after", "method": "POST", "side": "dataverse",
+                       "requests": 1});
+    stage.arm(fault).await;
+    let url = stage.url("/api/data/v9.2/contacts");
+    let row = json!({"lastname": "Lostanswer"});
+    let sent = stage.http.post(&url).bearer_auth(&token).json(&row).send();
+    assert!(sent.await.is_err());
+    let found = stage.get(
+        &token,
+        "contacts?$filter=lastname eq 'Lostanswer'&$select=lastname",
+    );
+    let found: Value = found.send().await.unwrap().json().await.unwrap();
+    assert_eq!(found["value"].as_array().unwrap().len(), 1);
+    // 204 has no body that could be cut in its middle.
+    stage
+        .arm(json!({"kind": "cut", "method": "POST", "requests": 1}))
+        .await;
+    let sent = stage.http.post(&url).bearer_auth(&token).json(&row).send();
+    assert!(sent.await.is_err());
+}

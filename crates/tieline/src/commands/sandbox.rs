@@ -179,10 +179,12 @@ fn announcement(sandbox: &Sandbox, hosts: &[String], control: Option<&str>) -> S
         let names = hosts.join(" ");
         let address = sandbox.address();
         text.push_str(&format!(
-            "\nIt answers to {names} as well, once /etc/hosts says so:\n  {}  {names}\n\
-             and something leads port 443 to {address}.\n",
+            "\nIt answers to {names} as well, once /etc/hosts says so:\n  {}  {names}\n",
             address.ip()
         ));
+        if address.port() != 443 {
+            text.push_str(&format!("and something leads port 443 to {address}.\n"));
+        }
     }
     if let Some(control) = control {
         text.push_str(&format!("\nIts control page is {control}\n"));

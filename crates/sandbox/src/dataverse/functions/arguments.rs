@@ -315,4 +315,14 @@ mod tests {
                 .ends_with("The missing parameters are: Status.")
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn broken_objects_and_arguments_never_panic(text in "[ '\"{}\\[\\]:,=@a1\\\\é-]{0,40}") {
+            let aliases = Aliases::from([("@a", text.as_str())]);
+            let _ = object(&text);
+            let _ = Arguments::of_function(operation("RetrieveDuplicates"), Some(&text), &aliases);
+            let _ = Arguments::of_action(operation("GrantAccess"), text.as_bytes());
+        }
+    }
 }

@@ -151,14 +151,6 @@ impl Expression {
         }
     }
 
-    /// Reads one value: a literal, a list, an object or a path.
-    pub(crate) fn value(text: &str, aliases: &Aliases) -> Outcome<Self> {
-        let mut parser = Parser::new(text, aliases)?;
-        let value = parser.operand()?;
-        parser.end()?;
-        Ok(value)
-    }
-
     /// Reads `Name=value,Other=value`, as functions take them.
     pub(crate) fn arguments(text: &str, aliases: &Aliases) -> Outcome<Vec<Argument>> {
         if text.trim().is_empty() {

@@ -10,7 +10,6 @@ use crate::dataverse::plan::{Condition, Join, JoinKind, Select, Source, SourceId
 use crate::dataverse::schema::{
     Collection, CollectionBy, Column, Kind, Schema, Side, Single, Table, TableKind,
 };
-use crate::dataverse::store::escaped;
 
 /// What names mean at one place of an expression: the tables in reach, and the joins made for them.
 pub(crate) struct Names<'c, 's> {
@@ -623,9 +622,4 @@ fn unknown_function(name: &str) -> Fault {
 
 fn not_boolean() -> Fault {
     Fault::syntax("The $filter expression must evaluate to a single boolean value.")
-}
-
-/// A text as it is, where a pattern is expected.
-pub(crate) fn exactly(text: &str) -> String {
-    escaped(text)
 }

@@ -217,14 +217,8 @@ impl Operator {
         column: &Column,
         operands: &[Operand],
     ) -> Outcome<Condition<'s>> {
-        let now = context.now;
-        let within =
-            |term: Term<'s>, period: Period| Condition::Within(term, period.from, period.to);
-        if self.speaks_of_time() && !matches!(column.kind, Kind::DateTime | Kind::Date) {
-            return Err(Fault::argument(format!(
-                "The operator is not valid for the attribute '{}': it takes dates and times.",
-                column.name
-            )));
+        if self.speaks_of_time() {
+            return self.about_time(context, term, column, operands);
         }
         Ok(match self {
             Self::Not(negated) => negated
@@ -250,83 +244,103 @@ impl Operator {
                     .and(Condition::Compare(term, Comparison::Le, Term::Value(high)))
             }
             Self::ContainValues => {
-                let choices: Outcome<Vec<i64>> = operands
-                    .iter()
-                    .map(|operand| operand.whole(column))
-                    .collect();
+                let choices = operands.iter().map(|operand| operand.whole(column));
+                let choices: Vec<i64> = choices.collect::<Outcome<_>>()?;
                 match column.kind {
-                    Kind::Choices { .. } => Condition::HasChoice(term, choices?),
-                    _ => Condition::In(term, choices?.into_iter().map(Value::Integer).collect()),
+                    Kind::Choices { .. } => Condition::HasChoice(term, choices),
+                    _ => Condition::In(term, choices.into_iter().map(Value::Integer).collect()),
                 }
             }
-            Self::Unit(unit, moved) => within(term, Period::unit(now, unit, moved)),
-            Self::Seven(Direction::Next) => within(term, Period::next(now, Unit::Day, 7)),
-            Self::Seven(_) => within(term, Period::last(now, Unit::Day, 7)),
-            Self::Count(unit, direction) => {
-                let count = operands_one(column, operands)?.count(column)?;
-                within(
-                    term,
-                    match direction {
-                        Direction::Last => Period::last(now, unit, count),
-                        Direction::Next => Period::next(now, unit, count),
-                        Direction::OlderThan => Period::older(now, unit, count),
-                    },
-                )
-            }
-            Self::On => within(
-                term,
-                Period::day(operands_one(column, operands)?.date(column)?),
-            ),
-            Self::OnOrAfter => {
-                let day = Period::day(operands_one(column, operands)?.date(column)?);
-                Condition::Within(term, day.from, None)
-            }
-            Self::OnOrBefore => {
-                let day = Period::day(operands_one(column, operands)?.date(column)?);
-                Condition::Within(term, None, day.to)
-            }
-            Self::FiscalYear => {
-                let year = operands_one(column, operands)?.whole(column)?;
-                within(
-                    term,
-                    Period::fiscal(year, None)
-                        .ok_or_else(|| wrong_count(column, "a fiscal year"))?,
-                )
-            }
-            Self::FiscalPeriod => any_year(
-                context,
-                term,
-                operands_one(column, operands)?.whole(column)?,
-                column,
-            )?,
-            Self::FiscalPeriodAndYear(reach) => {
-                let [period, year] = operands else {
-                    return Err(wrong_count(column, "a fiscal period and a year"));
-                };
-                let found = Period::fiscal(year.whole(column)?, Some(period.whole(column)?));
-                let period =
-                    found.ok_or_else(|| wrong_count(column, "a fiscal period and a year"))?;
-                match reach {
-                    Reach::In => within(term, period),
-                    Reach::OrAfter => Condition::Within(term, period.from, None),
-                    Reach::OrBefore => Condition::Within(term, None, period.to),
-                }
-            }
-            Self::UserId => Condition::same(term, Term::text(context.caller.id.to_string())),
-            Self::UserTeams => Condition::In(term, ids(&context.caller.teams)),
-            Self::UserOrTeams => {
-                let mut all = context.caller.teams.clone();
-                all.push(context.caller.id);
-                Condition::In(term, ids(&all))
-            }
-            Self::BusinessId => {
-                Condition::same(term, Term::text(context.caller.business_unit.to_string()))
-            }
-            Self::UserLanguage => Condition::same(term, Term::Value(Value::Integer(1033))),
             Self::Hierarchy(hierarchy) => {
                 let id = operands_one(column, operands)?.guid(column)?;
                 Condition::In(term, ids(&context.hierarchy(column, id, hierarchy)?))
             }
+            about_caller => about_caller.about_caller(context, term),
+        })
+    }
+
+    /// Operators that compare with whoever asks; what is none of them matches nothing.
+    fn about_caller<'s>(self, context: &Context<'s>, term: Term<'s>) -> Condition<'s> {
+        let caller = context.caller;
+        match self {
+            Self::UserId => Condition::same(term, Term::text(caller.id.to_string())),
+            Self::UserTeams => Condition::In(term, ids(&caller.teams)),
+            Self::UserOrTeams => {
+                let mut all = caller.teams.clone();
+                all.push(caller.id);
+                Condition::In(term, ids(&all))
+            }
+            Self::BusinessId => Condition::same(term, Term::text(caller.business_unit.to_string())),
+            Self::UserLanguage => Condition::same(term, Term::Value(Value::Integer(1033))),
+            _ => Condition::Never,
+        }
+    }
+
+    fn about_time<'s>(
+        self,
+        context: &Context<'s>,
+        term: Term<'s>,
+        column: &Column,
+        operands: &[Operand],
+    ) -> Outcome<Condition<'s>> {
+        if !matches!(column.kind, Kind::DateTime | Kind::Date) {
+            return Err(Fault::argument(format!(
+                "The operator is not valid for the attribute '{}': it takes dates and times.",
+                column.name
+            )));
+        }
+        if self == Self::FiscalPeriod {
+            let quarter = operands_one(column, operands)?.whole(column)?;
+            return any_year(context, term, quarter, column);
+        }
+        let period = self.period(context.now, column, operands)?;
+        Ok(Condition::Within(term, period.from, period.to))
+    }
+
+    /// The stretch of time that an operator names.
+    fn period(self, now: DateTime<Utc>, column: &Column, operands: &[Operand]) -> Outcome<Period> {
+        let day = || -> Outcome<Period> {
+            Ok(Period::day(operands_one(column, operands)?.date(column)?))
+        };
+        Ok(match self {
+            Self::Unit(unit, moved) => Period::unit(now, unit, moved),
+            Self::Seven(Direction::Next) => Period::next(now, Unit::Day, 7),
+            Self::Seven(_) => Period::last(now, Unit::Day, 7),
+            Self::Count(unit, direction) => {
+                let count = operands_one(column, operands)?.count(column)?;
+                match direction {
+                    Direction::Last => Period::last(now, unit, count),
+                    Direction::Next => Period::next(now, unit, count),
+                    Direction::OlderThan => Period::older(now, unit, count),
+                }
+            }
+            Self::OnOrAfter => Period { to: None, ..day()? },
+            Self::OnOrBefore => Period {
+                from: None,
+                ..day()?
+            },
+            Self::FiscalYear => {
+                let year = operands_one(column, operands)?.whole(column)?;
+                let found = Period::fiscal(year, None);
+                found.ok_or_else(|| wrong_count(column, "a fiscal year"))?
+            }
+            Self::FiscalPeriodAndYear(reach) => {
+                let wrong = || wrong_count(column, "a fiscal period and a year");
+                let [period, year] = operands else {
+                    return Err(wrong());
+                };
+                let found = Period::fiscal(year.whole(column)?, Some(period.whole(column)?));
+                let period = found.ok_or_else(wrong)?;
+                match reach {
+                    Reach::In => period,
+                    Reach::OrAfter => Period { to: None, ..period },
+                    Reach::OrBefore => Period {
+                        from: None,
+                        ..period
+                    },
+                }
+            }
+            _ => day()?,
         })
     }
 

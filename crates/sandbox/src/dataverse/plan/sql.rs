@@ -73,6 +73,7 @@ impl Statement {
         self.from(&query.select);
         if let Some(after) = &query.after {
             self.push(" AND ");
+            self.begin_at(&query.order, after);
             self.after(&query.order, after);
         }
         for (at, term) in query.group.iter().enumerate() {
@@ -142,6 +143,9 @@ impl Statement {
 
     /// Rows behind the last one of a page. Nothing comes first in SQLite as in SQL Server, and last
     /// when the order is turned round.
+    ///
+    /// The plus in front of a column tells SQLite to find no rows by it: alternatives that are looked
+    /// up one by one would have to be sorted again.
     fn after(&mut self, order: &[Order<'_>], last: &[Value]) {
         let [first, rest @ ..] = order else {
             return self.push("0");
@@ -152,28 +156,28 @@ impl Statement {
         self.push("(");
         match (value, first.descending) {
             (Value::Null, false) => {
-                self.term(&first.term);
+                self.loose(&first.term);
                 self.push(" IS NOT NULL");
             }
             (Value::Null, true) => self.push("0"),
             (value, false) => {
-                self.term(&first.term);
+                self.loose(&first.term);
                 self.push(" > ");
                 self.value(value);
             }
             (value, true) => {
                 self.push("(");
-                self.term(&first.term);
+                self.loose(&first.term);
                 self.push(" < ");
                 self.value(value);
                 self.push(" OR ");
-                self.term(&first.term);
+                self.loose(&first.term);
                 self.push(" IS NULL)");
             }
         }
         if !rest.is_empty() {
             self.push(" OR (");
-            self.term(&first.term);
+            self.loose(&first.term);
             self.push(" IS ");
             self.value(value);
             self.push(" AND ");
@@ -183,8 +187,29 @@ impl Statement {
         self.push(")");
     }
 
+    /// A term that no index is used for.
+    fn loose(&mut self, term: &Term<'_>) {
+        self.push("+");
+        self.term(term);
+    }
+
+    /// Where an index has to begin: nothing behind the last row lies before this.
+    fn begin_at(&mut self, order: &[Order<'_>], last: &[Value]) {
+        if let ([first, ..], [value, ..]) = (order, last)
+            && !first.descending
+            && *value != Value::Null
+        {
+            self.term(&first.term);
+            self.push(" >= ");
+            self.value(value);
+            self.push(" AND ");
+        }
+    }
+
     pub(super) fn term(&mut self, term: &Term<'_>) {
         match term {
+            // Images are not kept: every row is without one.
+            Term::Column(_, column) if column.kind == Kind::Image => self.push("NULL"),
             Term::Column(source, column) => self.name(*source, &column.name),
             Term::Target(source, column) => self.name(*source, &type_column(&column.name)),
             Term::Value(value) => self.value(value),

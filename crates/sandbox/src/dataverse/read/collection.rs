@@ -383,9 +383,9 @@ fn check_options(options: &QueryOptions) -> Outcome<()> {
     for name in options.names() {
         match name {
             "$skip" => return Err(Fault::syntax("Skip Clause is not supported in CRM")),
-            "$apply" | "$compute" | "savedQuery" | "userQuery" | "sql" => {
-                return Err(Fault::not_yet(name));
-            }
+            "$apply" | "$compute" => return Err(Fault::not_yet(name)),
+            "savedQuery" | "userQuery" => return Err(Fault::not_yet("saved queries")),
+            "sql" => return Err(Fault::not_yet("queries in SQL")),
             "$search" | "$levels" | "$format" | "$index" | "$schemaversion" => {
                 return Err(Fault::syntax(format!(
                     "The query parameter {name} is not supported"

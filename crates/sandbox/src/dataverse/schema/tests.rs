@@ -1,6 +1,7 @@
 //! Walks over the whole schema.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use super::custom::CustomSchema;
 use super::*;
@@ -13,8 +14,10 @@ pub(super) fn example() -> CustomSchema {
     toml::from_str(&readme[begin..end]).expect("an example that can be read")
 }
 
-pub(super) fn with_example() -> Schema {
-    Schema::with_custom(&example()).expect("an example that fits together")
+/// The standard tables with those of the example, built once for all tests of a process.
+pub(super) fn with_example() -> &'static Schema {
+    static BUILT: OnceLock<Schema> = OnceLock::new();
+    BUILT.get_or_init(|| Schema::with_custom(&example()).expect("an example that fits together"))
 }
 
 fn custom(text: &str) -> Result<Schema, String> {

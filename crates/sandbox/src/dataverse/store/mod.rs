@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub(crate) use layout::{DELETED, quoted, type_column};
-pub(crate) use text::{COLLATION, LIKE, compare, escaped, prefix};
+pub(crate) use text::{COLLATION, LIKE, prefix};
 
 use crate::dataverse::schema::Schema;
 
@@ -49,6 +49,11 @@ impl Store {
             writer: Mutex::new(connection),
             readers,
         })
+    }
+
+    /// Makes the indexes that are missing; called once the rows of the seed are there.
+    pub(crate) fn index(&self, schema: &Schema) -> rusqlite::Result<()> {
+        layout::index(&lock(&self.writer), schema)
     }
 
     /// Reads: sees one state of the rows from its first statement to its last.
@@ -106,6 +111,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -32_768)?;
+    // Pages are read where the system keeps them, without a call and a copy for each.
+    connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     text::install(connection)
 }

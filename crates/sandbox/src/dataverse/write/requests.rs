@@ -10,7 +10,7 @@ use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::read::{self, Parent};
 use crate::dataverse::records;
 use crate::dataverse::resource::Request;
-use crate::dataverse::schema::{Single, Table};
+use crate::dataverse::schema::{Kind, Single, Table};
 use crate::dataverse::write::payload::{Object, object};
 use crate::dataverse::write::{
     Key, Upserted, create_from, delete_row, fault, links, parties, reference, rights, update_from,
@@ -74,6 +74,13 @@ pub(crate) fn set_property<'s>(
     id: Uuid,
     name: &str,
 ) -> Outcome<Answer> {
+    // Their bytes are sent as they are.
+    if table
+        .column(name)
+        .is_some_and(|column| column.kind == Kind::Image)
+    {
+        return Err(Fault::not_yet("contents of image columns"));
+    }
     let mut body = object(table, &request.operation.body)?;
     let Some(value) = body.remove("value") else {
         let text = format!(

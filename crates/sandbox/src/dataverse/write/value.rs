@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::dataverse::context::Context;
-use crate::dataverse::error::Outcome;
+use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::records::Cell;
 use crate::dataverse::schema::{Column, Kind, Table};
 use crate::dataverse::write::fault;
@@ -91,10 +91,7 @@ impl<'c> Values<'c> {
                 let id = self.guid(value)?;
                 Ok(Cell::text(id.to_string()))
             }
-            Kind::Image => value
-                .as_str()
-                .map(|_| Cell::NULL)
-                .ok_or_else(|| fault::literal(self.table, value, "Edm.Binary")),
+            Kind::Image => Err(Fault::not_yet("contents of image columns")),
             Kind::Lookup { .. } | Kind::Parties { .. } => {
                 Err(fault::unknown_member(self.table, &column.name))
             }

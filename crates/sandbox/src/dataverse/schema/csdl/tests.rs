@@ -4,7 +4,7 @@ use super::super::tests::with_example;
 use super::*;
 
 fn document() -> String {
-    metadata_document(&with_example(), Annotations::Without)
+    metadata_document(with_example(), Annotations::Without)
 }
 
 fn attribute<'a>(node: roxmltree::Node<'a, '_>, name: &str) -> &'a str {
@@ -195,7 +195,7 @@ fn keys_and_annotations_are_there_when_they_should_be() {
     let text = document();
     assert!(text.contains("<PropertyValue Property=\"Name\" PropertyPath=\"cr_plate\" />"));
     assert!(!text.contains("Org.OData.Core.V1.Description"));
-    let with = metadata_document(&with_example(), Annotations::With);
+    let with = metadata_document(with_example(), Annotations::With);
     roxmltree::Document::parse(&with).expect("XML");
     assert!(with.contains("A vehicle that customers call about."));
     assert!(with.contains("Org.OData.Core.V1.PermissionType/Read"));

@@ -287,17 +287,21 @@ fn own(members: &mut Map<String, Value>, schema: &Schema, column: &Column) {
                 ("IsEntityReferenceStored", json!(false)),
             ],
         ),
-        Kind::Image => put(
-            members,
-            [
-                ("IsPrimaryImage", json!(true)),
-                ("MaxHeight", json!(144)),
-                ("MaxWidth", json!(144)),
-                ("MaxSizeInKB", json!(10_240)),
-                ("CanStoreFullImage", json!(false)),
-            ],
-        ),
+        Kind::Image => image(members),
     }
+}
+
+fn image(members: &mut Map<String, Value>) {
+    put(
+        members,
+        [
+            ("IsPrimaryImage", json!(true)),
+            ("MaxHeight", json!(144)),
+            ("MaxWidth", json!(144)),
+            ("MaxSizeInKB", json!(10_240)),
+            ("CanStoreFullImage", json!(false)),
+        ],
+    );
 }
 
 fn formula(members: &mut Map<String, Value>) {

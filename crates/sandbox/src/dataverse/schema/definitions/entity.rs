@@ -196,6 +196,17 @@ fn flags(members: &mut Map<String, Value>, schema: &Schema, index: TableIndex, t
             ),
         ],
     );
+    managed_flags(members, schema, index, table);
+}
+
+/// What an administrator may change, and whether it may be changed.
+fn managed_flags(
+    members: &mut Map<String, Value>,
+    schema: &Schema,
+    index: TableIndex,
+    table: &Table,
+) {
+    let intersect = table.kind == TableKind::Intersect;
     let queue = pointed_at(schema, index, "queueitem", "objectid");
     let connected = pointed_at(schema, index, "connection", "record1id");
     put(

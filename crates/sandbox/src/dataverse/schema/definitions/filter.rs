@@ -254,7 +254,7 @@ fn called(name: &str, values: &[Value]) -> Value {
     }
 }
 
-fn compared(left: &Value, how: Comparison, right: &Value) -> bool {
+pub(super) fn compared(left: &Value, how: Comparison, right: &Value) -> bool {
     let order = order(left, right);
     match how {
         Comparison::Eq => order == Some(Ordering::Equal),

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 
@@ -25,7 +25,7 @@ fn ask_of(schema: &Schema, url: &str) -> Outcome<DefinitionsAnswer> {
 }
 
 fn ask(url: &str) -> Outcome<DefinitionsAnswer> {
-    ask_of(&with_example(), url)
+    ask_of(with_example(), url)
 }
 
 fn json(url: &str) -> Value {
@@ -63,7 +63,7 @@ fn expected(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_definition_has_the_members_of_its_type() {
-    let schema = with_example();
+    let schema: &Schema = with_example();
     let mut items: Vec<Item<'_>> = Vec::new();
     for (index, table) in schema.tables.iter().enumerate() {
         let entity = Item::Entity(index, table);
@@ -73,12 +73,12 @@ fn every_definition_has_the_members_of_its_type() {
             "ManyToOneRelationships",
             "ManyToManyRelationships",
         ] {
-            let Some(Related::Many(all)) = entity.related(&schema, property) else {
+            let Some(Related::Many(all)) = entity.related(schema, property) else {
                 panic!("{property}");
             };
             for item in &all {
                 for choice in ["OptionSet", "GlobalOptionSet"] {
-                    if let Some(Related::One(Some(choice))) = item.related(&schema, choice) {
+                    if let Some(Related::One(Some(choice))) = item.related(schema, choice) {
                         items.push(choice);
                     }
                 }
@@ -87,13 +87,14 @@ fn every_definition_has_the_members_of_its_type() {
         }
         items.push(entity);
     }
-    let mut types = BTreeSet::new();
+    let mut types = BTreeMap::new();
     for item in &items {
-        let members: BTreeSet<String> = item.members(&schema).keys().cloned().collect();
-        assert_eq!(members, expected(item.type_name()), "{}", item.type_name());
-        types.insert(item.type_name());
+        let name = item.type_name();
+        let members: BTreeSet<String> = item.members(schema).keys().cloned().collect();
+        let expected = types.entry(name).or_insert_with(|| expected(name));
+        assert_eq!(members, *expected, "{name}");
     }
-    assert_eq!(types.len(), 23, "{types:?}");
+    assert_eq!(types.len(), 23, "{:?}", types.keys());
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn identifiers_of_definitions_are_there_once() {
     let mut seen = BTreeSet::new();
     for (index, table) in schema.tables.iter().enumerate() {
         assert!(
-            seen.insert(Item::Entity(index, table).metadata_id(&schema)),
+            seen.insert(Item::Entity(index, table).metadata_id(schema)),
             "{}",
             table.name
         );
@@ -544,10 +545,70 @@ fn what_definitions_do_not_take_is_refused() {
 }
 
 #[test]
+fn changes_are_asked_for_by_a_function() {
+    let query = r#"{"Properties":{"PropertyNames":["LogicalName"]},"Criteria":{"Conditions":[{"PropertyName":"LogicalName","ConditionOperator":"In","Value":{"Value":["account","contact"]}}]}}"#;
+    let answer = json(&format!("RetrieveMetadataChanges(Query=@p1)?@p1={query}"));
+    assert_eq!(answer["EntityMetadata"].as_array().map(Vec::len), Some(2));
+    let without = fault("RetrieveMetadataChanges()");
+    assert_eq!(without.status, StatusCode::BAD_REQUEST);
+    let broken = ask("RetrieveMetadataChanges(Query=@p1)?@p1={\"a\"");
+    assert!(broken.is_err());
+}
+
+#[test]
 fn only_definitions_are_owned() {
     assert!(owns("EntityDefinitions") && owns("RelationshipDefinitions"));
     assert!(owns("GlobalOptionSetDefinitions"));
     assert!(!owns("accounts") && !owns("entitydefinitions"));
+}
+
+#[test]
+fn changes_are_asked_for_with_the_members_of_every_type() {
+    let same = |name: &str, value: &str| {
+        json!({"Conditions": [{
+            "PropertyName": name,
+            "ConditionOperator": "Equals",
+            "Value": {"Type": "System.String", "Value": value},
+        }]})
+    };
+    let query = json!({
+        "Properties": {"PropertyNames": ["LogicalName", "Attributes"]},
+        "Criteria": same("LogicalName", "account"),
+        "AttributeQuery": {
+            "Properties": {"PropertyNames": ["LogicalName", "MaxLength", "OptionSet"]},
+            "Criteria": {"FilterOperator": "Or", "Filters": [
+                same("LogicalName", "name"),
+                same("LogicalName", "industrycode"),
+            ]},
+        },
+    });
+    let answer = changes::changes(with_example(), &query, METADATA).expect("an answer");
+    assert_eq!(answer["EntityMetadata"].as_array().map(Vec::len), Some(1));
+    let columns = answer["EntityMetadata"][0]["Attributes"]
+        .as_array()
+        .expect("columns");
+    assert_eq!(columns.len(), 2);
+    assert_eq!(columns[0]["MaxLength"], 160);
+    assert_eq!(
+        columns[0]["@odata.type"],
+        "#Microsoft.Dynamics.CRM.StringAttributeMetadata"
+    );
+    assert!(columns[1]["OptionSet"]["Options"].is_array());
+    assert!(columns[1].get("SchemaName").is_none());
+    let custom =
+        json!({"Properties": {"AllProperties": true}, "Criteria": same("IsCustomEntity", "true")});
+    let answer = changes::changes(with_example(), &custom, METADATA).expect("an answer");
+    let tables = answer["EntityMetadata"].as_array().expect("tables");
+    assert!(
+        tables
+            .iter()
+            .any(|one| one["LogicalName"] == "cr_vehicle" && one["Keys"].is_array())
+    );
+    assert!(tables.iter().all(|one| one["IsCustomEntity"] == true));
+    let odd =
+        json!({"Criteria": {"Conditions": [{"PropertyName": "x", "ConditionOperator": "Like"}]}});
+    assert!(changes::changes(with_example(), &odd, METADATA).is_err());
+    assert!(changes::changes(with_example(), &json!("nothing"), METADATA).is_ok());
 }
 
 /// The published examples, where they lie beside the repository.
@@ -572,7 +633,7 @@ fn published_reads_of_definitions_are_answered() {
             if request["method"] != "GET" || !owns(first) || path.contains('<') {
                 continue;
             }
-            let answer = ask_of(&schema, path);
+            let answer = ask_of(schema, path);
             assert!(answer.is_ok(), "{}: {path}: {answer:?}", example["id"]);
             asked += 1;
         }

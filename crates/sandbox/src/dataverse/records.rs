@@ -134,6 +134,14 @@ pub(crate) fn insert(db: &Connection, table: &Table, cells: &Cells) -> rusqlite:
         names.push(quoted("versionnumber"));
         values.push(Value::Integer(version));
     }
+    // As an owner, a user or a team goes by the same key.
+    if table.is_principal()
+        && !cells.contains_key("ownerid")
+        && let Some(key) = cells.get(&table.key).and_then(Cell::as_text)
+    {
+        names.push(quoted("ownerid"));
+        values.push(Value::Text(key.to_owned()));
+    }
     let marks = vec!["?"; values.len()].join(", ");
     let sql = format!(
         "INSERT INTO {} ({}) VALUES ({marks})",

@@ -8,6 +8,7 @@
 #[path = "../entra/rig.rs"]
 #[expect(
     dead_code,
+    clippy::unwrap_used,
     reason = "it serves the tests of sign-in, which need more of it"
 )]
 mod rig;

@@ -423,8 +423,8 @@ fn localized(service: &Service, text: &str) -> String {
         // One body has a brace too many.
         .replace("\"73737\"\n    }\n}", "\"73737\"\n}")
         .replace("https://[Organization URI]", "[Organization URI]")
-        .replace("[Organization URI]", &service.sandbox.origin())
-        .replace("[Organization Uri]", &service.sandbox.origin())
+        .replace("[Organization URI]", service.sandbox.origin())
+        .replace("[Organization Uri]", service.sandbox.origin())
         .replace(
             "00000000-0000-0000-000000000001",
             "00000000-0000-0000-0000-000000000001",

@@ -60,6 +60,9 @@ pub(crate) fn many<'s>(
     let keys = order(context, &mut sources, &mut asked, options)?;
     if let Some(cookie) = cookie {
         asked.query.after = cookie.values(&keys)?;
+        if asked.query.after.is_none() {
+            asked.query.offset = (number - 1).saturating_mul(page.size);
+        }
     }
     asked.query.limit = Some(page.size + 1);
     let terms = asked
@@ -319,14 +322,25 @@ struct Page {
     preferred: Option<u64>,
 }
 
+/// How many rows the client wants in a page.
+pub(crate) fn preferred_size(context: &Context<'_>) -> Outcome<Option<u64>> {
+    let text = context
+        .prefers("odata.maxpagesize")
+        .or_else(|| context.prefers("maxpagesize"));
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let size = text.parse::<u64>().ok().filter(|size| *size > 0);
+    size.map(Some).ok_or_else(|| {
+        Fault::argument(format!(
+            "The preference odata.maxpagesize is a whole number from 1 to {PAGE_MAX}, not '{text}'."
+        ))
+    })
+}
+
 /// With a preferred page size, `$top` counts for nothing.
 fn page(context: &Context<'_>, options: &QueryOptions) -> Outcome<Page> {
-    let preferred = match context.prefers("odata.maxpagesize").or_else(|| context.prefers("maxpagesize")) {
-        None => None,
-        Some(text) => Some(text.parse::<u64>().ok().filter(|size| *size > 0).ok_or_else(|| {
-            Fault::argument(format!("The preference odata.maxpagesize is a whole number from 1 to {PAGE_MAX}, not '{text}'."))
-        })?),
-    };
+    let preferred = preferred_size(context)?;
     let top = options.number("$top")?;
     Ok(match (preferred, top) {
         (Some(size), _) => Page {

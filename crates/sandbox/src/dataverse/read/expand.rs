@@ -11,7 +11,8 @@ use crate::dataverse::odata::QueryOptions;
 use crate::dataverse::plan::{
     self, Condition, Join, JoinKind, Names, Order, Query, Source, Sources, Term,
 };
-use crate::dataverse::read::collection::{PAGE_MAX, restrict};
+use crate::dataverse::read::collection::{PAGE_MAX, preferred_size, restrict, with_token};
+use crate::dataverse::read::cookie::Cookie;
 use crate::dataverse::read::present::Presenter;
 use crate::dataverse::read::rows::{self, Row};
 use crate::dataverse::read::shape::{Expand, ExpandKind, Shape};
@@ -56,20 +57,63 @@ pub(crate) fn present<'s>(
                 }
             }
             ExpandKind::Collection(collection) => {
-                let mut found = gather(presenter, sources, shape.table, expand, collection, rows)?;
+                let size = page_size(context, expand)?;
+                let limit = match size {
+                    Some(size) => size + 1,
+                    None => expand
+                        .options
+                        .number("$top")?
+                        .unwrap_or(PAGE_MAX)
+                        .min(PAGE_MAX),
+                };
+                let mut found = gather(
+                    presenter,
+                    sources,
+                    shape.table,
+                    expand,
+                    collection,
+                    rows,
+                    limit,
+                )?;
                 for (body, row) in bodies.iter_mut().zip(rows) {
-                    let own = found.remove(&row.id).unwrap_or_default();
+                    let mut own = found.remove(&row.id).unwrap_or_default();
+                    let mut link = Some(link_to_all(context, shape.table, row.id, expand));
+                    if let Some(size) = size {
+                        let more = own.len() as u64 > size;
+                        own.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+                        link = link.filter(|_| more).map(|link| second_page(&link));
+                    }
                     body.insert(
                         expand.name.clone(),
                         own.into_iter().map(Value::Object).collect(),
                     );
-                    let link = link_to_all(context, shape.table, row.id, expand);
-                    body.insert(format!("{}@odata.nextLink", expand.name), link.into());
+                    if let Some(link) = link {
+                        body.insert(format!("{}@odata.nextLink", expand.name), link.into());
+                    }
                 }
             }
         }
     }
     Ok(bodies)
+}
+
+/// Rows of a collection that are shown when the client wants pages: only expansions within
+/// expansions have them.
+fn page_size(context: &Context<'_>, expand: &Expand<'_>) -> Outcome<Option<u64>> {
+    if !expand.nested || expand.options.number("$top")?.is_some() {
+        return Ok(None);
+    }
+    Ok(preferred_size(context)?.map(|size| size.min(PAGE_MAX)))
+}
+
+/// The link to what follows the first page. Its last row is not told: the rows are counted off.
+fn second_page(link: &str) -> String {
+    let cookie = Cookie {
+        page: 2,
+        last: None,
+        tracking: None,
+    };
+    with_token(link, "$skiptoken", &cookie.text())
 }
 
 /// Where a lookup of each row leads, when it is to one of the property's tables.
@@ -175,13 +219,9 @@ fn gather<'s>(
     expand: &Expand<'s>,
     collection: &'s Collection,
     parents: &[Row],
+    limit: u64,
 ) -> Outcome<HashMap<Uuid, Vec<Body>>> {
     let context = presenter.context;
-    let limit = expand
-        .options
-        .number("$top")?
-        .unwrap_or(PAGE_MAX)
-        .min(PAGE_MAX);
     let mut all: HashMap<Uuid, Vec<Body>> = HashMap::new();
     for chunk in parents.chunks(KEYS) {
         let keys = || chunk.iter().map(|row| row.id);

@@ -3,6 +3,8 @@
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{ExpandItem, QueryOptions};
+use crate::dataverse::plan::{Query, Sources};
+use crate::dataverse::read::collection::restrict;
 use crate::dataverse::schema::{Collection, Column, Kind, Single, Table};
 
 /// Navigation properties that one query may expand.
@@ -27,6 +29,8 @@ pub(crate) struct Expand<'s> {
     pub(crate) kind: ExpandKind<'s>,
     pub(crate) shape: Shape<'s>,
     pub(crate) options: QueryOptions,
+    /// Whether it stands in an expansion, or has one.
+    pub(crate) nested: bool,
     /// The options as they were written, for the link to all of a collection.
     pub(crate) written: Vec<(String, String)>,
 }
@@ -91,8 +95,8 @@ impl<'s> Shape<'s> {
         Ok(shape)
     }
 
-    /// Columns that come along unasked: the key, the currency of money, and the lookup that a
-    /// reference was asked for.
+    /// Columns that come along unasked: the key, also that of an owner, the currency of money, and
+    /// the lookup that a reference was asked for.
     fn complete(&mut self) {
         let mut wanted = Vec::new();
         if self
@@ -108,6 +112,9 @@ impl<'s> Shape<'s> {
             }
         }
         wanted.extend(self.table.column(&self.table.key));
+        if self.table.is_principal() {
+            wanted.extend(self.table.column("ownerid"));
+        }
         for column in wanted {
             self.need(column);
         }
@@ -207,9 +214,11 @@ impl<'s> Expand<'s> {
         if let ExpandKind::Collection(collection) = kind {
             shape.need_link_back(context, collection);
         }
+        check_filter(context, target, &options)?;
         Ok(Self {
             name: item.property,
             kind,
+            nested: level > 0 || !shape.expands.is_empty(),
             shape,
             options,
             written: item.options,
@@ -235,6 +244,28 @@ impl<'s> Shape<'s> {
             }
         }
     }
+}
+
+/// A filter is read even where there is no row to try it on.
+fn check_filter<'s>(
+    context: &Context<'s>,
+    table: &'s Table,
+    options: &QueryOptions,
+) -> Outcome<()> {
+    let Some(filter) = options.text("$filter") else {
+        return Ok(());
+    };
+    let mut sources = Sources::default();
+    let mut query = Query::of(table, &mut sources);
+    let root = query.select.root;
+    restrict(
+        context,
+        &mut sources,
+        &mut query,
+        root,
+        Some(filter),
+        options,
+    )
 }
 
 fn check_options(options: &QueryOptions, kind: ExpandKind<'_>, level: usize) -> Outcome<()> {

@@ -381,6 +381,11 @@ impl Table {
             .unwrap_or_else(|| Schema::metadata_id(&self.name))
     }
 
+    /// Whether its rows own others.
+    pub(crate) fn is_principal(&self) -> bool {
+        matches!(self.name.as_str(), "systemuser" | "team")
+    }
+
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.by_column.get(name).map(|index| &self.columns[*index])
     }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use rusqlite::types::Value as Sql;
 use serde_json::{Map, Value, json};
 
-use crate::dataverse::answer::{Answer, json_answer, set};
+use crate::dataverse::answer::{Answer, json_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::fetch::aggregate::ROWS_MAX;

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use rusqlite::types::Value as Sql;
 use serde_json::{Map, Value, json};
 
-use crate::dataverse::answer::{Answer, json_answer, set};
+use crate::dataverse::answer::{Answer, json_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Comparison, QueryOptions};

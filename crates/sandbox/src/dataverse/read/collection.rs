@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::dataverse::answer::{Answer, json_answer, set, text_answer};
+use crate::dataverse::answer::{Answer, json_answer, text_answer};
 use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Expression, QueryOptions};

@@ -1,7 +1,7 @@
 //! Functions and actions.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::Service;
 

@@ -91,6 +91,25 @@ pub(super) async fn organizations(State(world): State<Shared>) -> Answer {
     Ok(Json(json!({"value": counted.map_err(broken)??})))
 }
 
+/// Rows, as the Web API shows them to somebody who may see everything.
+pub(super) async fn rows(
+    State(world): State<Shared>,
+    Path((organization, path)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<(StatusCode, Json<Value>), Trouble> {
+    let query = uri.query().unwrap_or_default().to_owned();
+    let asked = move || rows::ask(&world, &organization, &path, &query);
+    let answered = tokio::task::spawn_blocking(asked).await;
+    let broken = |_| {
+        Trouble::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the rows could not be read",
+        )
+    };
+    let (status, body) = answered.map_err(broken)??;
+    Ok((status, Json(body)))
+}
+
 pub(super) async fn requests(State(world): State<Shared>, uri: Uri) -> Answer {
     let narrow = Narrow::read(&query(&uri))?;
     let lines = world.journal.last(narrow.most, |line| {

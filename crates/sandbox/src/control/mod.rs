@@ -11,6 +11,7 @@ mod guard;
 pub(crate) mod journal;
 mod page;
 mod rows;
+mod rows_page;
 mod trouble;
 
 use std::sync::Arc;
@@ -31,6 +32,10 @@ pub(crate) fn router(world: &Shared) -> Router<Shared> {
         .route("/_sandbox", get(page::show))
         .route("/_sandbox/", get(page::show))
         .route("/_sandbox/do/{action}", post(page::act))
+        .route(
+            "/_sandbox/organizations/{organization}/{set}",
+            get(rows_page::show),
+        )
         .route("/_sandbox/api", get(api::index))
         .route("/_sandbox/api/", get(api::index))
         .route("/_sandbox/api/tenants", get(api::tenants))
@@ -39,6 +44,10 @@ pub(crate) fn router(world: &Shared) -> Router<Shared> {
         .route("/_sandbox/api/tokens", get(api::tokens))
         .route("/_sandbox/api/consents", get(api::consents))
         .route("/_sandbox/api/organizations", get(api::organizations))
+        .route(
+            "/_sandbox/api/organizations/{organization}/{*path}",
+            get(api::rows),
+        )
         .route(
             "/_sandbox/api/requests",
             get(api::requests).delete(api::requests_clear),

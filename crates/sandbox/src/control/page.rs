@@ -17,6 +17,10 @@ use crate::control::rows;
 use crate::control::trouble::Trouble;
 use crate::serve::Shared;
 
+/// Nothing but the page itself: it has no script and loads nothing.
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+                                 form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
 #[derive(Debug, Template)]
 #[template(path = "control.html")]
 struct ControlPage {
@@ -168,9 +172,7 @@ impl ControlPage {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let mut response = (status, Html(text)).into_response();
-        let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
-        let policy = HeaderValue::from_static(policy);
+        let policy = HeaderValue::from_static(POLICY);
         response
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, policy);

@@ -1,9 +1,11 @@
 //! What the control page knows of organizations: the only file here that reaches into their rows.
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::World;
 use crate::control::trouble::Trouble;
+use crate::dataverse;
 
 /// Every organization with the number of rows of each table that has any.
 pub(crate) fn organizations(world: &World) -> Result<Value, Trouble> {
@@ -13,7 +15,7 @@ pub(crate) fn organizations(world: &World) -> Result<Value, Trouble> {
         let counts = organization.map(|organization| organization.row_counts());
         let counts = counts.transpose()?.unwrap_or_default().into_iter();
         let tables = counts.filter(|(_, rows)| *rows > 0).map(|(set, rows)| {
-            let address = format!("https://{}/api/data/v9.2/{set}?$top=50", world.authority);
+            let address = format!("/_sandbox/organizations/{}/{set}", own.unique_name);
             json!({"set": set, "rows": rows, "address": address})
         });
         all.push(json!({
@@ -23,4 +25,27 @@ pub(crate) fn organizations(world: &World) -> Result<Value, Trouble> {
         }));
     }
     Ok(Value::Array(all))
+}
+
+/// What the Web API of an organization answers to a GET, and with which status.
+pub(crate) fn ask(
+    world: &World,
+    organization: &str,
+    path: &str,
+    query: &str,
+) -> Result<(StatusCode, Value), Trouble> {
+    let named = world.directory.organizations().find(|(_, own)| {
+        own.unique_name.eq_ignore_ascii_case(organization) || own.id.to_string() == organization
+    });
+    let found = named.and_then(|(_, own)| world.organizations.find(own.id));
+    let organization = found.ok_or_else(|| {
+        let detail = format!(
+            "there is no organization '{organization}'; /_sandbox/api/organizations lists them"
+        );
+        Trouble::new(StatusCode::NOT_FOUND, detail)
+    })?;
+    let answer = dataverse::look(world, organization, path, query);
+    let text = String::from_utf8_lossy(answer.body());
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
+    Ok((answer.status(), body))
 }

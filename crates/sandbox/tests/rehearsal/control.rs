@@ -302,3 +302,29 @@ async fn faults_do_not_reach_the_page_that_ends_them() {
         2
     );
 }
+
+#[tokio::test]
+async fn rows_are_looked_at_without_a_token() {
+    let stage = Stage::open().await;
+    let organizations = stage.look("organizations").await;
+    let tables = organizations["value"][0]["tables"].as_array().unwrap();
+    let contacts = tables.iter().find(|table| table["set"] == "contacts");
+    let address = contacts.unwrap()["address"].as_str().unwrap();
+    let page = stage.http.get(stage.url(&format!(
+        "{address}?filter=contains(lastname,'smith')&top=3"
+    )));
+    let page = page.send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let text = page.text().await.unwrap();
+    assert!(text.contains("Smith") && !text.contains("Tanaka"), "{text}");
+
+    let rows = stage
+        .look("organizations/contoso/contacts?$select=fullname&$top=2")
+        .await;
+    assert_eq!(rows["value"].as_array().unwrap().len(), 2);
+    let refused = stage.url("/_sandbox/api/organizations/contoso/contacts?$select=nothing");
+    let refused = stage.http.get(refused).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let nowhere = stage.url("/_sandbox/api/organizations/litware/contacts");
+    assert_eq!(stage.http.get(nowhere).send().await.unwrap().status(), 404);
+}

@@ -49,7 +49,7 @@ impl Scene {
         let users: Vec<UserSeed> = tenant
             .users
             .iter()
-            .filter(|user| !user.disabled)
+            .filter(|user| !user.disabled && !user.password.is_empty())
             .cloned()
             .collect();
         let person = users

@@ -207,10 +207,3 @@ fn odd_labels_are_escaped() {
     xml.leaf("A", &[("b", "<x> & \"y\"\n\u{1}")]);
     assert_eq!(xml.text, "<A b=\"&lt;x&gt; &amp; &quot;y&quot; \" />\n");
 }
-
-#[test]
-#[ignore = "writes the document for other parsers to read"]
-fn the_document_is_written_to_a_file() {
-    let path = std::env::var("METADATA_FILE").expect("METADATA_FILE");
-    std::fs::write(path, document()).expect("a file");
-}

@@ -395,6 +395,17 @@ async fn functions_of_dataverse_filter_by_moments_values_and_people() {
 }
 
 #[tokio::test]
+async fn a_managed_property_is_asked_for_by_its_value() {
+    let service = Service::start().await;
+    for (name, customizable) in [("open", true), ("closed", false)] {
+        let row = json!({"name": name, "iscustomizable": customizable});
+        service.create("sdkmessageprocessingsteps", row).await;
+    }
+    let path = "sdkmessageprocessingsteps?$select=name&$filter=statecode eq 0 and iscustomizable/Value eq true";
+    assert_eq!(names(&service.read(path).await), ["open"]);
+}
+
+#[tokio::test]
 async fn aliases_stand_for_values_and_names() {
     let service = sorted().await;
     let path = "accounts?$select=name&$filter=accountnumber eq @n and @c eq @v&$orderby=@o desc&@n='SORT'&@c=revenue&@v=5&@o=name";

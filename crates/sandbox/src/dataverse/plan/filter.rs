@@ -54,6 +54,16 @@ pub(crate) fn condition<'s>(
     Ok(condition)
 }
 
+/// A managed property is an object to the real service, whose `Value` is what a row has here.
+fn managed<'p>(last: &'p String, before: &'p [String]) -> (&'p String, &'p [String]) {
+    match before.split_last() {
+        Some((property, before)) if last == "Value" && property == "iscustomizable" => {
+            (property, before)
+        }
+        _ => (last, before),
+    }
+}
+
 /// The name of the row that a lookup leads to; none for other columns.
 pub(crate) fn title<'s>(
     schema: &'s Schema,
@@ -346,6 +356,7 @@ impl<'c, 's> Names<'c, 's> {
         let Some((last, before)) = rest.split_last() else {
             return Err(Fault::syntax("A lambda variable alone has no value."));
         };
+        let (last, before) = managed(last, before);
         let mut source = self.scope_root(at);
         for (place, part) in before.iter().enumerate() {
             // The key behind a lookup is the lookup itself: no join is needed.

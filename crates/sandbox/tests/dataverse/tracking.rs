@@ -154,3 +154,44 @@ async fn renewed(service: &Service, path: &str) -> Answer {
         text: answer.text().await.expect("text"),
     }
 }
+
+#[tokio::test]
+async fn many_changes_come_in_pages_and_each_of_them_once() {
+    let service = Service::start().await;
+    let track = [("Prefer", "odata.track-changes")];
+    let first = service
+        .send(Method::GET, "accounts?$select=name", &track, None)
+        .await;
+    let link = first.json()["@odata.deltaLink"].clone();
+    let mut wanted = Vec::new();
+    for number in 0..7 {
+        let id = service
+            .create("accounts", json!({"name": format!("new {number}")}))
+            .await;
+        if number % 3 == 0 {
+            service.delete(&format!("accounts({id})")).await;
+        }
+        wanted.push(id.to_string());
+    }
+    let (mut found, mut pages) = (Vec::new(), 0);
+    let mut next = link.as_str().map(str::to_owned);
+    while let Some(link) = next {
+        let page = preferring(&service, &link, "odata.maxpagesize=2")
+            .await
+            .json();
+        for row in page["value"].as_array().expect("changes") {
+            let id = row["accountid"].as_str().or(row["id"].as_str());
+            found.push(id.expect("a key").to_owned());
+        }
+        pages += 1;
+        next = page["@odata.nextLink"].as_str().map(str::to_owned);
+        assert!(
+            next.is_some() || page["@odata.deltaLink"].is_string(),
+            "{page}"
+        );
+    }
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    assert_eq!(pages, 2);
+}

@@ -12,7 +12,7 @@ use crate::dataverse::context::Context;
 use crate::dataverse::error::{Fault, Outcome};
 use crate::dataverse::odata::{Comparison, QueryOptions};
 use crate::dataverse::plan::{Condition, Order, Query, Sources, Term};
-use crate::dataverse::read::collection::with_token;
+use crate::dataverse::read::collection::{PAGE_MAX, preferred_size, with_token};
 use crate::dataverse::read::present::Presenter;
 use crate::dataverse::read::rows;
 use crate::dataverse::read::shape::Shape;
@@ -108,7 +108,8 @@ fn query<'s>(table: &'s Table, version: i64) -> Query<'s> {
     query
 }
 
-/// Rows that changed, and keys of those that are gone.
+/// Rows that changed, and keys of those that are gone. Versions are one after the other: a page
+/// ends at the version of its last row, and the next one begins there.
 pub(super) fn since<'s>(
     context: &Context<'s>,
     table: &'s Table,
@@ -117,17 +118,24 @@ pub(super) fn since<'s>(
     address: &str,
 ) -> Outcome<Answer> {
     let version = version_of(context, table, token)?;
-    let newest = now(context)?;
     let shape = Shape::of(context, table, options)?;
+    let size = preferred_size(context)?.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let mut query = query(table, version);
+    query.limit = Some(size + 1);
     let root = query.select.root;
+    let mut rows = rows::fetch(context, &mut query, root, &shape.columns, Vec::new())?;
+    let more = rows.len() as u64 > size;
+    rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let (until, next) = match rows.last() {
+        Some(last) if more => (last.version, "@odata.nextLink"),
+        _ => (now(context)?, "@odata.deltaLink"),
+    };
     let presenter = Presenter::new(context);
-    let rows = rows::fetch(context, &mut query, root, &shape.columns, Vec::new())?;
-    let mut values: Vec<Value> = rows
+    let shown = rows
         .iter()
-        .map(|row| Value::Object(presenter.row(&shape, row)))
-        .collect();
-    for id in deleted(context, table, version)? {
+        .map(|row| Value::Object(presenter.row(&shape, row)));
+    let mut values: Vec<Value> = shown.collect();
+    for id in deleted(context, table, version, until)? {
         values.push(json!({
             "@odata.context": format!("{}#{}/$deletedEntity", context.metadata(), table.set),
             "id": id,
@@ -135,27 +143,25 @@ pub(super) fn since<'s>(
         }));
     }
     let mut body = Map::new();
-    presenter.context_of(
-        &mut body,
-        &format!("{}{}/$delta", table.set, shape.listed()),
-    );
-    body.insert(
-        "@odata.deltaLink".to_owned(),
-        link(context, address, newest).into(),
-    );
+    let fragment = format!("{}{}/$delta", table.set, shape.listed());
+    presenter.context_of(&mut body, &fragment);
+    body.insert(next.to_owned(), link(context, address, until).into());
     body.insert("value".to_owned(), Value::Array(values));
     let mut answer = json_answer(StatusCode::OK, &Value::Object(body));
     context.applied(&mut answer, vec!["odata.track-changes".to_owned()]);
     Ok(answer)
 }
 
-fn deleted(context: &Context<'_>, table: &Table, version: i64) -> Outcome<Vec<String>> {
+/// Keys of rows that went after a version, and not after another.
+fn deleted(context: &Context<'_>, table: &Table, after: i64, until: i64) -> Outcome<Vec<String>> {
     let sql = format!(
-        "SELECT id FROM {} WHERE tbl = ?1 AND version > ?2 ORDER BY version",
+        "SELECT id FROM {} WHERE tbl = ?1 AND version > ?2 AND version <= ?3 ORDER BY version",
         store::DELETED
     );
     let mut statement = context.db.prepare_cached(&sql)?;
-    let ids = statement.query_map(rusqlite::params![table.name, version], |row| row.get(0))?;
+    let ids = statement.query_map(rusqlite::params![table.name, after, until], |row| {
+        row.get(0)
+    })?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
@@ -165,5 +171,5 @@ pub(super) fn count(context: &Context<'_>, table: &Table, token: &str) -> Outcom
     let mut query = query(table, version);
     let root = query.select.root;
     let rows = rows::fetch(context, &mut query, root, &[], Vec::new())?;
-    Ok(rows.len() + deleted(context, table, version)?.len())
+    Ok(rows.len() + deleted(context, table, version, i64::MAX)?.len())
 }

@@ -11,6 +11,7 @@ use crate::dataverse::odata::{Expression, QueryOptions};
 use crate::dataverse::plan::{self, Condition, Names, Order, Query, Source, Sources, Term};
 use crate::dataverse::read::cookie::Cookie;
 use crate::dataverse::read::present::Presenter;
+use crate::dataverse::read::rows::Row;
 use crate::dataverse::read::shape::Shape;
 use crate::dataverse::read::{changes, expand, rows};
 use crate::dataverse::schema::{Collection, Table};
@@ -56,38 +57,18 @@ pub(crate) fn many<'s>(
     let mut sources = Sources::default();
     let mut asked = asked(context, &mut sources, table, parent, options)?;
     let page = page(context, options)?;
-    let number = cookie.as_ref().map_or(1, |cookie| cookie.page);
-    let keys = order(context, &mut sources, &mut asked, options)?;
-    if let Some(cookie) = cookie {
-        asked.query.after = cookie.values(&keys)?;
-        if asked.query.after.is_none() {
-            asked.query.offset = (number - 1).saturating_mul(page.size);
-        }
-    }
-    asked.query.limit = Some(page.size + 1);
-    let terms = asked
-        .query
-        .order
-        .iter()
-        .map(|order| order.term.clone())
-        .collect();
-    let mut found = rows::fetch(
+    let (found, mut next) = turn(
         context,
-        &mut asked.query,
-        asked.source,
-        &shape.columns,
-        terms,
+        &mut sources,
+        &mut asked,
+        &shape,
+        &page,
+        cookie,
+        options,
     )?;
-    let more = found.len() as u64 > page.size;
-    found.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
-    let next = found
-        .last()
-        .filter(|_| more && page.goes_on)
-        .map(|row| Cookie {
-            page: number + 1,
-            last: Some(keys.into_iter().zip(row.extra.iter().cloned()).collect()),
-            tracking: version,
-        });
+    if let Some(next) = &mut next {
+        next.tracking = version;
+    }
 
     let presenter = Presenter::new(context);
     let bodies = expand::present(&presenter, &mut sources, &shape, &found)?;
@@ -115,6 +96,39 @@ pub(crate) fn many<'s>(
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     Ok(answer)
+}
+
+/// The rows of the page that is asked for, and the cookie of the one behind it.
+fn turn<'s>(
+    context: &Context<'s>,
+    sources: &mut Sources,
+    asked: &mut Asked<'s>,
+    shape: &Shape<'s>,
+    page: &Page,
+    cookie: Option<Cookie>,
+    options: &QueryOptions,
+) -> Outcome<(Vec<Row>, Option<Cookie>)> {
+    let number = cookie.as_ref().map_or(1, |cookie| cookie.page);
+    let keys = order(context, sources, asked, options)?;
+    let query = &mut asked.query;
+    if let Some(cookie) = cookie {
+        query.after = cookie.values(&keys)?;
+        if query.after.is_none() {
+            query.offset = (number - 1).saturating_mul(page.size);
+        }
+    }
+    query.limit = Some(page.size + 1);
+    let terms = query.order.iter().map(|order| order.term.clone()).collect();
+    let mut found = rows::fetch(context, query, asked.source, &shape.columns, terms)?;
+    let more = found.len() as u64 > page.size;
+    found.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
+    let last = found.last().filter(|_| more && page.goes_on);
+    let next = last.map(|row| Cookie {
+        page: number + 1,
+        last: Some(keys.into_iter().zip(row.extra.iter().cloned()).collect()),
+        tracking: None,
+    });
+    Ok((found, next))
 }
 
 /// `GET /accounts(…)/contact_customer_accounts/$ref`: addresses only.

@@ -13,6 +13,7 @@ mod discovery;
 mod duplicates;
 mod expanding;
 mod fetch;
+mod fetch_pages;
 mod functions;
 mod keys;
 mod linking;

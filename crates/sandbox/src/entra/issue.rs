@@ -25,6 +25,8 @@ const ACCESS_SECONDS: i64 = 3_599;
 const ID_SECONDS: i64 = 3_600;
 /// Tokens are good five minutes before they were issued, for clocks that are behind.
 const SKEW_SECONDS: i64 = 300;
+/// The answer counts a second as spent: a token of an hour is said to live 3,599.
+const SPENT_SECONDS: i64 = 1;
 /// Refresh tokens are a kilobyte and more; whoever keeps them should notice here.
 const REFRESH_WORDS: usize = 28;
 /// Role templates of the directory: Global Administrator, and the one that everybody has.
@@ -160,7 +162,7 @@ impl Issue<'_> {
         let now = self.now().timestamp();
         json!({
             "aud": resource, "iss": self.issuer(), "iat": now, "nbf": now - SKEW_SECONDS,
-            "exp": now + seconds, "tid": self.tenant.id,
+            "exp": now + seconds + SPENT_SECONDS, "tid": self.tenant.id,
             "uti": random().get(..22).unwrap_or_default(), "ver": "1.0",
         })
     }
@@ -341,7 +343,10 @@ impl Issue<'_> {
         answer.insert("expires_in".to_owned(), seconds(lifetime));
         answer.insert("ext_expires_in".to_owned(), seconds(lifetime));
         if self.version == Version::V1 {
-            answer.insert("expires_on".to_owned(), seconds(now + lifetime));
+            answer.insert(
+                "expires_on".to_owned(),
+                seconds(now + lifetime + SPENT_SECONDS),
+            );
             answer.insert("not_before".to_owned(), seconds(now - SKEW_SECONDS));
             answer.insert("resource".to_owned(), resource.into());
         }

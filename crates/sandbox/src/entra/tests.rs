@@ -445,7 +445,7 @@ async fn what_was_issued_is_listed_without_the_tokens() {
     let access = rig.control().access_tokens(&tieline()).unwrap();
     assert_eq!(
         (access[0].expires, access[0].last_used),
-        (Some(now + 3_599), Some(now))
+        (Some(now + 3_600), Some(now))
     );
     let shown = serde_json::to_string(&(issued, access)).unwrap();
     for name in ["access_token", "refresh_token"] {

@@ -17,7 +17,6 @@ mod fetch_pages;
 mod functions;
 mod keys;
 mod linking;
-mod published;
 mod reading;
 mod rights;
 mod showing;

@@ -16,13 +16,14 @@ use tieline_app::{App, Line, LiveToken, Outbound, OutboundError, Refused, Who};
 
 use crate::connect::{ConnectError, Connector};
 use crate::inject::request_headers;
+use crate::turn::{Passing, Turner};
 
 /// How long an idle connection is kept; Azure's load balancers drop them after four minutes.
 const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections per organization: Dynamics allows 52 calls at a time.
 const IDLE_MAX: usize = 64;
 
-type Body = Either<Full<Bytes>, Incoming>;
+type Body = Either<Full<Bytes>, Passing<Incoming>>;
 
 /// Connections to every organization.
 #[derive(Debug)]
@@ -41,16 +42,24 @@ pub(crate) struct Call {
 /// A body that can be sent again, or one that streams.
 pub(crate) enum CallBody {
     Kept(Bytes),
-    Streaming(Incoming),
+    Streaming(Passing<Incoming>),
 }
 
 impl CallBody {
-    /// Keeps a body whose size is known and small; lets any other stream.
-    pub(crate) async fn of(body: Incoming, max: u64) -> Result<Self, Refused> {
+    /// Keeps a body whose size is known and small; lets any other stream. What a client learned
+    /// here it says again: its links are turned either way.
+    pub(crate) async fn of(
+        body: Incoming,
+        max: u64,
+        turner: Option<Turner>,
+    ) -> Result<Self, Refused> {
         match body.size_hint().exact() {
             Some(0) => Ok(Self::Kept(Bytes::new())),
             Some(size) if size <= max => match body.collect().await {
-                Ok(body) => Ok(Self::Kept(body.to_bytes())),
+                Ok(body) => Ok(Self::Kept(match turner {
+                    Some(turner) => turner.whole(body.to_bytes()),
+                    None => body.to_bytes(),
+                })),
                 Err(_) => Err(Refused::new(
                     Who::Consumer,
                     400,
@@ -58,7 +67,10 @@ impl CallBody {
                     "The request's body ended before its announced length.",
                 )),
             },
-            _ => Ok(Self::Streaming(body)),
+            _ => Ok(Self::Streaming(match turner {
+                Some(turner) => Passing::turned(body, turner, None, None),
+                None => Passing::untouched(body),
+            })),
         }
     }
 }
@@ -116,10 +128,10 @@ impl Upstream {
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(first);
         }
-        let challenge = first.headers().get(header::WWW_AUTHENTICATE);
-        let challenge = challenge
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        // A claims challenge may stand beside others, in a header of its own.
+        let challenges = first.headers().get_all(header::WWW_AUTHENTICATE).iter();
+        let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
+        let challenge = (!challenges.is_empty()).then(|| challenges.join(", "));
         let fresh = app
             .token_rejected(line, &token, challenge.as_deref())
             .await?;

@@ -4,16 +4,21 @@
 //! credentials and their renewal, which the gateway asks `app` for, and any forwarding without a
 //! token or to a host other than the account's.
 
+mod address;
 mod admit;
+mod batch;
+mod coding;
 mod connect;
 mod forward;
 mod inject;
 mod links;
 mod observe;
+mod part;
 mod refuse;
 mod relay;
 mod route;
 mod serve;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -63,7 +63,9 @@ pub(crate) fn route(
 
 /// `/api` is the Web API's; no account may be called so.
 fn is_api(path: &str) -> bool {
-    path.starts_with("/api/")
+    // Dynamics does not mind the case of its paths.
+    path.get(..5)
+        .is_some_and(|beginning| beginning.eq_ignore_ascii_case("/api/"))
 }
 
 /// The first segment, and the rest from its slash on.
@@ -89,14 +91,21 @@ fn decode(segment: &str) -> Result<String, Refused> {
 
 /// `contoso.gateway.example.com` names the account `contoso`.
 fn by_host(uri: &Uri, headers: &HeaderMap, suffix: Option<&str>) -> Option<String> {
-    let host = authority(uri, headers)?
-        .split(':')
-        .next()?
-        .to_ascii_lowercase();
-    let label = host
-        .strip_suffix(&suffix?.to_ascii_lowercase())?
-        .strip_suffix('.')?;
-    (!label.is_empty()).then(|| label.to_owned())
+    let label = label_of(authority(uri, headers)?, suffix?)?;
+    Some(label.to_ascii_lowercase())
+}
+
+/// Whether an authority is of a host of an account's own.
+pub(crate) fn is_beneath(authority: &str, suffix: Option<&str>) -> bool {
+    suffix.is_some_and(|suffix| label_of(authority, suffix).is_some())
+}
+
+/// What stands in front of the suffix.
+fn label_of<'a>(authority: &'a str, suffix: &str) -> Option<&'a str> {
+    let host = authority.split(':').next()?;
+    let (label, end) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
+    let label = label.strip_suffix('.')?;
+    (end.eq_ignore_ascii_case(suffix) && !label.is_empty()).then_some(label)
 }
 
 fn by_header(headers: &HeaderMap) -> Option<String> {

@@ -14,19 +14,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
-use tieline_app::{Refused, Who};
+use tieline_app::{Line, Refused, Who};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::{Ends, called, forwarded_scheme, in_front};
 use crate::admit::admit;
+use crate::coding::{Accepted, Coded};
 use crate::forward::{Call, CallBody};
-use crate::links::Links;
 use crate::observe::Seen;
+use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
-use crate::relay::{Here, Relayed, is_plain_json, relay};
-use crate::route::{Route, authority, route};
+use crate::relay::{DIGESTS, check, relay};
+use crate::route::{Route, authority, is_beneath, route};
+use crate::turn::{Passing, Turner};
 use crate::{Gateway, Inner};
 
 /// How long a client may take to send its headers, and to shake hands.
@@ -34,7 +37,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause after the system could not accept a connection, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-type Answer = Response<Either<Relayed, Full<Bytes>>>;
+type Answer = Response<Either<Passing<Incoming>, Full<Bytes>>>;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -191,62 +194,67 @@ impl Inner {
         seen.account.clone_from(&line.name);
         self.app.caller_may_use(&caller, &line)?;
 
-        let here = self.here(&head.uri, &head.headers, &prefix, secure);
-        let there = format!("{}://{}", line.origin.scheme(), line.authority);
-        let there = format!("{there}{}", in_front(&line.base_path));
-        let mut body = CallBody::of(body, self.settings.replay_max).await?;
+        let ends = self.ends(&line, &head.uri, &head.headers, &prefix, secure);
         let mut headers = head.headers;
-        if let CallBody::Kept(bytes) = &mut body
-            && is_plain_json(&headers)
-        {
-            // What a client learned here it says again: rows to bind to lead back to Dynamics.
-            let mut links = Links::new(&here.0, &there);
-            let turned = [links.turn(std::mem::take(bytes)), links.rest()];
-            *bytes = Bytes::from(turned.concat());
-            headers.remove(header::CONTENT_LENGTH);
+        let turner = match Coded::of(&headers) {
+            Coded::Plain => Turner::of(&Kind::of_headers(&headers), || ends.there()),
+            // What is compressed passes as it is.
+            Coded::As(_) | Coded::Otherwise => None,
+        };
+        if turner.is_some() && headers.remove(header::CONTENT_LENGTH).is_some() {
+            // Another address has another length.
+            for digest in DIGESTS {
+                headers.remove(digest);
+            }
         }
+        let body = CallBody::of(body, self.settings.replay_max, turner).await?;
         let method = head.method;
-        let target = beneath(in_front(&line.base_path), target)?;
+        let accepted = Accepted::of(&headers);
+        let target = match ends.there().turn_query(target.as_str().as_bytes()) {
+            Some(turned) => PathAndQuery::try_from(turned).unwrap_or(target),
+            None => target,
+        };
         let call = Call {
             method: method.clone(),
-            target,
+            target: beneath(in_front(&line.base_path), target)?,
             headers,
             body,
         };
         let timeout = self.settings.answer_timeout;
         let answer = self.upstream.call(&self.app, &line, call, timeout).await?;
-        Ok(relay(answer, &method, &there, &here).map(Either::Left))
+        check(&answer)?;
+        Ok(relay(answer, &method, accepted, &ends).map(Either::Left))
     }
 
-    /// The address that the caller used. Behind a proxy that terminates TLS the configured address
-    /// knows the scheme better than the connection does.
-    fn here(&self, uri: &Uri, headers: &HeaderMap, prefix: &str, secure: bool) -> Here {
+    /// The address that the caller used, and the organization's. Behind a proxy that terminates TLS
+    /// the configured address, or the proxy, knows the scheme better than the connection does.
+    fn ends(
+        &self,
+        line: &Arc<Line>,
+        uri: &Uri,
+        headers: &HeaderMap,
+        prefix: &str,
+        secure: bool,
+    ) -> Ends {
         let public = self.app.gateway_url();
         let configured = public.as_str().trim_end_matches('/');
-        let called = authority(uri, headers);
-        let known = configured.split_once("://").map(|(_, authority)| authority);
-        match called {
-            Some(called) if known.is_none_or(|known| !known.eq_ignore_ascii_case(called)) => {
-                Here(format!(
-                    "{}://{called}{prefix}",
-                    if secure { "https" } else { "http" }
-                ))
+        let known = configured.split_once("://");
+        let here = match called(authority(uri, headers)) {
+            Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+                let suffix = self.settings.host_suffix.as_deref();
+                let scheme = match (forwarded_scheme(headers), known) {
+                    _ if secure => "https",
+                    (Some(scheme), _) => scheme,
+                    (None, Some((scheme, _))) if is_beneath(called, suffix) => scheme,
+                    _ => "http",
+                };
+                format!("{scheme}://{called}")
             }
-            _ => Here(format!("{configured}{prefix}")),
-        }
+            _ => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
     }
 }
-
-/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
-/// on premises.
-fn in_front(base_path: &str) -> &str {
-    base_path
-        .split("/api/")
-        .next()
-        .filter(|front| *front != base_path)
-        .unwrap_or_default()
-}
-
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {
     if front.is_empty() {
         return Ok(target);

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use crate::answer::{AnswerBody, BodyError};
 use crate::inject::remove_hop_by_hop;
 use crate::links::Links;
 
@@ -42,7 +42,7 @@ fn answer_headers(headers: &mut HeaderMap, scheme: &str, host: &str, here: &Here
 /// An answer's body, its links turned where it has any.
 #[derive(Debug)]
 pub(crate) struct Relayed {
-    body: Incoming,
+    body: AnswerBody,
     links: Option<Links>,
     /// Trailers that wait until what was held back has gone.
     trailers: Option<Frame<Bytes>>,
@@ -50,7 +50,7 @@ pub(crate) struct Relayed {
 
 /// An answer on its way back: its addresses lead here.
 pub(crate) fn relay(
-    answer: Response<Incoming>,
+    answer: Response<AnswerBody>,
     method: &Method,
     there: &str,
     here: &Here,
@@ -98,12 +98,12 @@ pub(crate) fn is_plain_json(headers: &HeaderMap) -> bool {
 
 impl Body for Relayed {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(trailers)));
         }

@@ -64,7 +64,6 @@ impl Ends {
                 authorities.push(known.to_owned());
             }
         }
-        let front = in_front(&self.line.base_path);
         Turning {
             side: Side::There,
             schemes: &["https://", "http://"],
@@ -74,12 +73,8 @@ impl Ends {
                 id: self.line.account_id.to_string(),
             },
             host: self.line.authority.clone(),
-            absolute: format!(
-                "{}://{}{front}",
-                self.line.origin.scheme(),
-                self.line.authority
-            ),
-            path: front.to_owned(),
+            absolute: self.line.there.clone(),
+            path: self.line.front.clone(),
         }
     }
 
@@ -92,7 +87,7 @@ impl Ends {
                 _ => &["https://"],
             },
             authorities: vec![self.line.authority.clone()],
-            base: Base::Front(in_front(&self.line.base_path).to_owned()),
+            base: Base::Front(self.line.front.clone()),
             host: String::new(),
             absolute: format!("{}{}", self.here, self.prefix),
             path: self.prefix.clone(),
@@ -106,14 +101,6 @@ fn bare(authority: &str) -> &str {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     }
-}
-
-/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
-/// on premises.
-pub(crate) fn in_front(base_path: &str) -> &str {
-    base_path
-        .find("/api/")
-        .map_or("", |front| &base_path[..front])
 }
 
 /// Which way an address is turned.

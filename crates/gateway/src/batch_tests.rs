@@ -52,7 +52,7 @@ Content-Type: multipart/mixed; boundary="change set"
 Content-Type: application/http
 Content-Transfer-Encoding: binary
 Content-ID: 1
-Content-Length: «207|173»
+Content-Length: «207|191»
 
 POST «/Contoso%20Sales|»/api/data/v9.2/accounts HTTP/1.1
 Content-Type: application/json; type=entry
@@ -65,7 +65,7 @@ Content-ID: 2
 
 PATCH $1 HTTP/1.1
 Content-Type: application/json
-Content-Length: «109|104»
+Content-Length: «109|132»
 
 {"a@odata.bind":"$1","b@odata.bind":"«http://gw/|ORG/»api/data/v9.2/c(1)",
 "n":"http://gw:8421/Contoso%20Sales/api"}
@@ -85,25 +85,14 @@ an epilogue, and --batch_1
     both(&text.replace("ORG", ORGANIZATION))
 }
 
-/// The lengths above are counted here, so that the text can be written by hand.
-fn fix_lengths(text: &str) -> String {
-    text.to_owned()
-}
-
 #[test]
 fn a_request_leads_on_to_the_organization() {
     let (before, after) = request();
     for end in ["\n", "\r\n"] {
         let (before, after) = (before.replace('\n', end), after.replace('\n', end));
         let seen = turned(Side::There, "batch_1", &[before.as_bytes()]);
-        assert_eq!(strip_lengths(&seen), strip_lengths(&fix_lengths(&after)));
+        assert_eq!(seen, after);
     }
-}
-
-fn strip_lengths(text: &str) -> String {
-    text.split_inclusive('\n')
-        .filter(|line| !line.starts_with("Content-Length"))
-        .collect()
 }
 
 #[test]

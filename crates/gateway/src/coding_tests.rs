@@ -46,7 +46,7 @@ fn a_body_is_coded_once_or_otherwise() {
 }
 
 fn sample() -> Vec<u8> {
-    (0..40_000_u32)
+    (0..9_000_u32)
         .flat_map(|number| {
             format!("{{\"row\":{}}},", number.wrapping_mul(2_654_435_761)).into_bytes()
         })

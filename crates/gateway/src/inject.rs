@@ -21,7 +21,7 @@ const HOP_BY_HOP: [&str; 8] = [
 pub(crate) fn request_headers(
     mut headers: HeaderMap,
     token: &HeaderValue,
-    host: &str,
+    host: &HeaderValue,
 ) -> HeaderMap {
     remove_hop_by_hop(&mut headers);
     remove_ours(&mut headers);
@@ -31,9 +31,7 @@ pub(crate) fn request_headers(
     headers.insert(header::ACCEPT_ENCODING, accepted.for_upstream());
     // hyper has answered 100 Continue to the client itself.
     headers.remove(header::EXPECT);
-    if let Ok(host) = HeaderValue::from_str(host) {
-        headers.insert(header::HOST, host);
-    }
+    headers.insert(header::HOST, host.clone());
     headers.insert(header::AUTHORIZATION, token.clone());
     headers
 }
@@ -92,7 +90,8 @@ mod tests {
         }
         headers.append("prefer", HeaderValue::from_static("return=representation"));
         let token = HeaderValue::from_static("Bearer secret");
-        let sent = request_headers(headers, &token, "contoso.crm.dynamics.com");
+        let host = HeaderValue::from_static("contoso.crm.dynamics.com");
+        let sent = request_headers(headers, &token, &host);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -13,7 +13,9 @@ mod answer;
 mod batch;
 mod coding;
 mod connect;
+mod cors;
 mod forward;
+mod framing;
 mod front;
 mod guest;
 mod inject;
@@ -47,6 +49,8 @@ pub use serve::ServeError;
 pub struct GatewaySettings {
     /// `gateway.example.com` lets `<account>.gateway.example.com` name an account.
     pub host_suffix: Option<String>,
+    /// Origins whose pages may call from a browser, such as `https://desk.example.com`; `*` is all.
+    pub allowed_origins: Vec<String>,
     /// How long calls in flight may take to finish at shutdown.
     pub drain: Duration,
     /// How long Dynamics may take to begin an answer once it has the request. Its own limit is two
@@ -75,6 +79,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             host_suffix: None,
+            allowed_origins: Vec::new(),
             drain: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(150),
             body_timeout: Duration::from_secs(120),

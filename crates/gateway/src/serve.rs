@@ -23,6 +23,7 @@ use crate::address::{Ends, called, forwarded_scheme};
 use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
+use crate::cors::{is_preflight, open, preflight};
 use crate::forward::{Call, CallBody, forward};
 use crate::guest::Calling;
 use crate::observe::Seen;
@@ -128,13 +129,22 @@ pub(crate) async fn answer(
         return Ok(Response::new(told(body)));
     }
     let mut seen = Seen::new(request.method(), request.headers());
+    let allowed = &worker.inner.settings.allowed_origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let uri = request.uri().clone();
-    let (mut answer, failed) = match pass(&worker, request, scheme, &mut seen).await {
+    let preflighted = is_preflight(request.method(), request.headers());
+    let passed = if preflighted {
+        preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
+    } else {
+        let passed = pass(&worker, request, scheme, &mut seen).await;
+        passed.map(|answer| answer.map(Either::Left))
+    };
+    let (mut answer, failed) = match passed {
         Ok(answer) => {
             // A 401 of Dynamics that a fresh token did not cure is not ours.
             let refused = answer.status() == StatusCode::UNAUTHORIZED;
             let failed = if refused { "dynamics" } else { "" };
-            (answer.map(Either::Left), failed)
+            (answer, failed)
         }
         Err(refused) => {
             let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
@@ -148,6 +158,9 @@ pub(crate) async fn answer(
     }
     if let Some(id) = seen.trace_id.header() {
         answer.headers_mut().insert(TRACE_ID, id);
+    }
+    if let Some(origin) = origin.filter(|_| !preflighted) {
+        open(allowed, &origin, answer.headers_mut());
     }
     seen.answered(&worker.meters, answer.status().as_u16(), failed);
     Ok(answer.map(told))
@@ -167,10 +180,11 @@ async fn pass(
     let suffix = settings.host_suffix.as_deref();
     let Route {
         account,
+        others,
         target,
         prefix,
     } = route(&head.uri, &head.headers, suffix)?;
-    let line = seen.line.insert(find(worker, account).await?);
+    let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
     // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
@@ -226,14 +240,31 @@ fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
     }
 }
 
-/// The account that is meant.
-async fn find(worker: &Worker, account: Option<String>) -> Result<Arc<Line>, Refused> {
+/// The account that is meant; a host's name may stand for several spellings.
+async fn find(
+    worker: &Worker,
+    account: Option<String>,
+    others: Vec<String>,
+) -> Result<Arc<Line>, Refused> {
     let app = &worker.inner.app;
-    if let Some(line) = app.line_known(account.as_deref()) {
+    let known = app.line_known(account.as_deref());
+    let known = known.or_else(|| others.iter().find_map(|name| app.line_known(Some(name))));
+    if let Some(line) = known {
         return Ok(line);
     }
     let app = app.clone();
-    let found = worker.at_home(async move { app.line_find(account.as_deref()).await });
+    let found = worker.at_home(async move {
+        let found = app.line_find(account.as_deref()).await;
+        if found.is_ok() {
+            return found;
+        }
+        for name in &others {
+            if let Ok(line) = app.line_find(Some(name)).await {
+                return Ok(line);
+            }
+        }
+        found
+    });
     Box::pin(found).await
 }
 

@@ -272,6 +272,16 @@ impl Slot {
         })
     }
 
+    /// A flight that only kept a schedule has come so far that it brings a token: callers may join.
+    pub(super) fn commit(&self, reply: &Reply) {
+        self.with_busy(|busy| match &mut busy.flight {
+            Some((need @ Need::Due(_), serial, _)) if *serial == reply.serial => {
+                *need = Need::Fresh;
+            }
+            _ => {}
+        });
+    }
+
     /// Lets no other renewal begin until [`Slot::landed`].
     pub(super) fn hold(&self, reply: &Reply, refused: Refused) {
         self.with_busy(|busy| busy.held = Some((reply.serial, refused)));
@@ -313,6 +323,28 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, Option<Box<Busy>>> {
         // Every critical section is a few assignments; a panic cannot leave them half done.
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An account's place, held from outside the keeper: a look at it costs no look into a map. A place
+/// that is held is not taken away, so what it shows is what the keeper holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat(Arc<Slot>);
+
+impl Seat {
+    pub(super) fn of(slot: Arc<Slot>) -> Self {
+        Self(slot)
+    }
+
+    /// The token, if it may be handed out.
+    pub(super) fn fresh(&self, now: Moment) -> Option<Arc<LiveToken>> {
+        self.0.fresh(now)
+    }
+
+    /// Notes that the account is in use.
+    pub(crate) fn note_use(&self, ms: i64) {
+        self.0
+            .note_use(u32::try_from(ms / 1000).unwrap_or(u32::MAX));
     }
 }
 
@@ -362,7 +394,7 @@ impl Cooling {
 }
 
 /// Whether a flight started for `under_way` also serves `need`. One that only keeps a schedule
-/// serves nobody else: it gives way where a caller would wait.
+/// serves nobody else before it is committed: it gives way where a caller would wait.
 fn joins(need: Need, under_way: Need) -> bool {
     match (need, under_way) {
         (Need::Due(_), _) | (_, Need::Now) => true,

@@ -18,6 +18,7 @@ use crate::answer::AnswerBody;
 use crate::connect::ConnectError;
 use crate::inject::request_headers;
 use crate::pool::Lease;
+use crate::turn::{Passing, Turner};
 use crate::upload::{Progress, Upload};
 use crate::wire::{Outgoing, Unanswered};
 use crate::worker::Worker;
@@ -33,18 +34,30 @@ pub(crate) struct Call {
 /// A body that can be sent again, or one that streams.
 pub(crate) enum CallBody {
     Kept(Bytes),
-    Streaming(Incoming),
+    Streaming(Passing<Incoming>),
 }
 
 impl CallBody {
-    /// Keeps a body whose size is known and small; lets any other stream.
-    pub(crate) async fn of(body: Incoming, settings: &GatewaySettings) -> Result<Self, Refused> {
+    /// Keeps a body whose size is known and small; lets any other stream. What a client learned
+    /// here it says again: its links are turned either way.
+    pub(crate) async fn of(
+        body: Incoming,
+        settings: &GatewaySettings,
+        turner: Option<Turner>,
+    ) -> Result<Self, Refused> {
         match body.size_hint().exact() {
             Some(0) => Ok(Self::Kept(Bytes::new())),
             Some(size) if size <= settings.replay_max => {
-                Ok(Self::Kept(whole(body, settings.body_timeout).await?))
+                let body = whole(body, settings.body_timeout).await?;
+                Ok(Self::Kept(match turner {
+                    Some(turner) => turner.whole(body),
+                    None => body,
+                }))
             }
-            _ => Ok(Self::Streaming(body)),
+            _ => Ok(Self::Streaming(match turner {
+                Some(turner) => Passing::turned(body, turner, None, None),
+                None => Passing::untouched(body),
+            })),
         }
     }
 }
@@ -123,10 +136,10 @@ async fn again(
     first: Response<AnswerBody>,
     kept: Option<Kept>,
 ) -> Result<Response<AnswerBody>, Refused> {
-    let challenge = first.headers().get(header::WWW_AUTHENTICATE);
-    let challenge = challenge
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    // A claims challenge may stand beside others, in a header of its own.
+    let challenges = first.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
+    let challenge = (!challenges.is_empty()).then(|| challenges.join(", "));
     let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
     let fresh = worker.at_home(async move {
         app.token_rejected(&at, &refused, challenge.as_deref())

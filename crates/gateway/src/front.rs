@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use crate::framing::Framing;
 use crate::guest::Guest;
 use crate::socket::Socket;
 
@@ -22,6 +23,9 @@ pub(crate) struct Front {
     read: [u8; PREFACE.len()],
     /// The part of `read` that nobody has got yet.
     ahead: (usize, usize),
+    framing: Framing,
+    /// What was read and takes more room than it came in, from its second half on.
+    late: (Vec<u8>, usize),
 }
 
 impl Front {
@@ -31,12 +35,15 @@ impl Front {
             guest,
             read: [0; PREFACE.len()],
             ahead: (0, 0),
+            framing: Framing::new(),
+            late: (Vec::new(), 0),
         }
     }
 
     /// Whether the client speaks HTTP/2: it said so in the handshake, or it begins like that.
     pub(crate) async fn speaks_http2(&mut self) -> io::Result<bool> {
         if self.socket.chose_http2() {
+            self.framing.give_up();
             return Ok(true);
         }
         let mut length = 0;
@@ -59,6 +66,36 @@ impl AsyncRead for Front {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.late.0.is_empty() {
+            let before = buffer.filled().len();
+            std::task::ready!(this.poll_socket(context, buffer))?;
+            let came = &mut buffer.filled_mut()[before..];
+            let Some(at) = this.framing.follow(came) else {
+                return Poll::Ready(Ok(()));
+            };
+            // What comes from here on takes more room than there may be. The byte itself is looked
+            // at again.
+            this.late = (this.framing.encode(&mut came[at..]), 0);
+            buffer.set_filled(before + at);
+        }
+        let (late, from) = &mut this.late;
+        let taken = buffer.remaining().min(late.len() - *from);
+        buffer.put_slice(&late[*from..*from + taken]);
+        *from += taken;
+        if *from == late.len() {
+            this.late = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Front {
+    fn poll_socket(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self;
         let (from, to) = this.ahead;
         if from < to {
             let taken = buffer.remaining().min(to - from);

@@ -7,22 +7,29 @@
 //! Below the phases stand the threads (`worker`), each with clients of its own (`guest`, `front`)
 //! and connections to Dynamics of its own (`pool`, `wire`, `connect`).
 
+mod address;
 mod admit;
 mod answer;
+mod batch;
+mod coding;
 mod connect;
+mod cors;
 mod forward;
+mod framing;
 mod front;
 mod guest;
 mod inject;
 mod links;
 mod local;
 mod observe;
+mod part;
 mod pool;
 mod refuse;
 mod relay;
 mod route;
 mod serve;
 mod socket;
+mod turn;
 mod upload;
 mod wire;
 mod worker;
@@ -42,6 +49,8 @@ pub use serve::ServeError;
 pub struct GatewaySettings {
     /// `gateway.example.com` lets `<account>.gateway.example.com` name an account.
     pub host_suffix: Option<String>,
+    /// Origins whose pages may call from a browser, such as `https://desk.example.com`; `*` is all.
+    pub allowed_origins: Vec<String>,
     /// How long calls in flight may take to finish at shutdown.
     pub drain: Duration,
     /// How long Dynamics may take to begin an answer once it has the request. Its own limit is two
@@ -70,6 +79,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             host_suffix: None,
+            allowed_origins: Vec::new(),
             drain: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(150),
             body_timeout: Duration::from_secs(120),

@@ -9,23 +9,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use tieline_app::{App, Line, Refused, Who};
+use tieline_app::{Line, Refused, Who};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::{Ends, called, forwarded_scheme};
 use crate::admit::admit;
+use crate::answer::AnswerBody;
+use crate::coding::{Accepted, Coded};
+use crate::cors::{is_preflight, open, preflight};
 use crate::forward::{Call, CallBody, forward};
 use crate::guest::Calling;
-use crate::links::Links;
 use crate::observe::Seen;
+use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
-use crate::relay::{Here, Relayed, is_plain_json, relay};
-use crate::route::{Route, authority, route};
+use crate::relay::{DIGESTS, check, relay};
+use crate::route::{Route, authority, is_beneath, route};
+use crate::turn::{Passing, Turner};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
 
@@ -77,6 +83,9 @@ impl Gateway {
     }
 }
 
+/// Dynamics' body, on its way back.
+type Relayed = Passing<AnswerBody>;
+
 /// An answer's body, which holds the client's connection to be busy until it has gone out.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -120,13 +129,22 @@ pub(crate) async fn answer(
         return Ok(Response::new(told(body)));
     }
     let mut seen = Seen::new(request.method(), request.headers());
+    let allowed = &worker.inner.settings.allowed_origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let uri = request.uri().clone();
-    let (mut answer, failed) = match pass(&worker, request, scheme, &mut seen).await {
+    let preflighted = is_preflight(request.method(), request.headers());
+    let passed = if preflighted {
+        preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
+    } else {
+        let passed = pass(&worker, request, scheme, &mut seen).await;
+        passed.map(|answer| answer.map(Either::Left))
+    };
+    let (mut answer, failed) = match passed {
         Ok(answer) => {
             // A 401 of Dynamics that a fresh token did not cure is not ours.
             let refused = answer.status() == StatusCode::UNAUTHORIZED;
             let failed = if refused { "dynamics" } else { "" };
-            (answer.map(Either::Left), failed)
+            (answer, failed)
         }
         Err(refused) => {
             let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
@@ -140,6 +158,9 @@ pub(crate) async fn answer(
     }
     if let Some(id) = seen.trace_id.header() {
         answer.headers_mut().insert(TRACE_ID, id);
+    }
+    if let Some(origin) = origin.filter(|_| !preflighted) {
+        open(allowed, &origin, answer.headers_mut());
     }
     seen.answered(&worker.meters, answer.status().as_u16(), failed);
     Ok(answer.map(told))
@@ -159,62 +180,120 @@ async fn pass(
     let suffix = settings.host_suffix.as_deref();
     let Route {
         account,
+        others,
         target,
         prefix,
     } = route(&head.uri, &head.headers, suffix)?;
-    let line = seen.line.insert(find(worker, account).await?);
+    let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
     // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
     // before a byte of its body is read.
 
-    let here = here(app, &head.uri, &head.headers, &prefix, scheme);
-    let mut body = CallBody::of(body, settings).await?;
+    let ends = ends(worker, line, &head, &prefix, scheme);
     let mut headers = head.headers;
-    if let CallBody::Kept(bytes) = &mut body
-        && is_plain_json(&headers)
-    {
-        // What a client learned here it says again: rows to bind to lead back to Dynamics.
-        let mut links = Links::new(&here.0, &line.there);
-        let turned = [links.turn(std::mem::take(bytes)), links.rest()];
-        *bytes = Bytes::from(turned.concat());
-        headers.remove(header::CONTENT_LENGTH);
-    }
-    let method = head.method;
+    let turner = turner(&mut headers, &ends);
+    let body = CallBody::of(body, settings, turner).await?;
+    let accepted = Accepted::of(&headers);
     let call = Call {
-        method: method.clone(),
-        target: beneath(&line.front, target)?,
+        method: head.method.clone(),
+        target: beneath(&line.front, queried(target, &ends))?,
         headers,
         body,
     };
     let answer = forward(worker, line, call).await?;
-    Ok(relay(answer, &method, &line.there, &here))
+    check(&answer)?;
+    Ok(relay(answer, &head.method, accepted, &ends))
 }
 
-/// The account that is meant.
-async fn find(worker: &Worker, account: Option<String>) -> Result<Arc<Line>, Refused> {
+/// What turns the links in the caller's body, where it can have any.
+fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
+    // What is compressed passes as it is.
+    let plain = Coded::of(headers) == Coded::Plain;
+    let kind = if plain {
+        Kind::of_headers(headers)
+    } else {
+        Kind::Other
+    };
+    let turner = Turner::of(&kind, || ends.there())?;
+    // Another address has another length.
+    headers.remove(header::CONTENT_LENGTH);
+    for digest in DIGESTS {
+        headers.remove(digest);
+    }
+    Some(turner)
+}
+
+/// The target, with the addresses in its query turned.
+fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
+    let named = target.query().is_some_and(|query| query.contains("id="));
+    if !named
+        && !target
+            .query()
+            .is_some_and(|query| query.contains("odata.id"))
+    {
+        return target;
+    }
+    match ends.there().turn_query(target.as_str().as_bytes()) {
+        Some(turned) => PathAndQuery::try_from(turned).unwrap_or(target),
+        None => target,
+    }
+}
+
+/// The account that is meant; a host's name may stand for several spellings.
+async fn find(
+    worker: &Worker,
+    account: Option<String>,
+    others: Vec<String>,
+) -> Result<Arc<Line>, Refused> {
     let app = &worker.inner.app;
-    if let Some(line) = app.line_known(account.as_deref()) {
+    let known = app.line_known(account.as_deref());
+    let known = known.or_else(|| others.iter().find_map(|name| app.line_known(Some(name))));
+    if let Some(line) = known {
         return Ok(line);
     }
     let app = app.clone();
-    let found = worker.at_home(async move { app.line_find(account.as_deref()).await });
+    let found = worker.at_home(async move {
+        let found = app.line_find(account.as_deref()).await;
+        if found.is_ok() {
+            return found;
+        }
+        for name in &others {
+            if let Ok(line) = app.line_find(Some(name)).await {
+                return Ok(line);
+            }
+        }
+        found
+    });
     Box::pin(found).await
 }
 
-/// The address that the caller used. Behind a proxy that terminates TLS the configured address
-/// knows the scheme better than the connection does.
-fn here(app: &App, uri: &Uri, headers: &HeaderMap, prefix: &str, scheme: &str) -> Here {
-    let public = app.gateway_url();
-    let configured = public.as_str().trim_end_matches('/');
-    let called = authority(uri, headers);
-    let known = configured.split_once("://").map(|(_, authority)| authority);
-    match called {
-        Some(called) if known.is_none_or(|known| !known.eq_ignore_ascii_case(called)) => {
-            Here([scheme, "://", called, prefix].concat())
+/// The address that the caller used, and the organization's. Behind a proxy that terminates TLS the
+/// configured address, or the proxy, knows the scheme better than the connection does.
+fn ends(
+    worker: &Worker,
+    line: &Arc<Line>,
+    head: &Parts,
+    prefix: &str,
+    scheme: &'static str,
+) -> Ends {
+    let Inner { app, settings, .. } = &*worker.inner;
+    let configured = app.gateway_url().as_str().trim_end_matches('/');
+    let known = configured.split_once("://");
+    let here = match called(authority(&head.uri, &head.headers)) {
+        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+            let suffix = settings.host_suffix.as_deref();
+            let scheme = match (forwarded_scheme(&head.headers), known) {
+                _ if scheme == "https" => scheme,
+                (Some(forwarded), _) => forwarded,
+                (None, Some((known, _))) if is_beneath(called, suffix) => known,
+                _ => scheme,
+            };
+            [scheme, "://", called].concat()
         }
-        _ => Here([configured, prefix].concat()),
-    }
+        _ => configured.to_owned(),
+    };
+    Ends::new(Arc::clone(line), here, configured, prefix)
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

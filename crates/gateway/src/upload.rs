@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::turn::{CutOff, Passing};
+
 /// A body on its way out.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    body: Incoming,
+    body: Passing<Incoming>,
     progress: Rc<Progress>,
 }
 
@@ -25,7 +27,7 @@ pub(crate) struct Progress {
 }
 
 impl Upload {
-    pub(crate) fn new(body: Incoming) -> (Self, Rc<Progress>) {
+    pub(crate) fn new(body: Passing<Incoming>) -> (Self, Rc<Progress>) {
         let progress = Rc::new(Progress::default());
         let upload = Self {
             body,
@@ -49,12 +51,12 @@ impl Progress {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = CutOff<hyper::Error>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff<hyper::Error>>>> {
         let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         let progress = &self.progress;
         progress.frames.set(progress.frames.get() + 1);

@@ -368,6 +368,7 @@ fn absolute(files: &[std::path::PathBuf]) -> Vec<std::path::PathBuf> {
 fn gateway_settings(settings: &Settings) -> GatewaySettings {
     GatewaySettings {
         host_suffix: settings.gateway_suffix.clone(),
+        allowed_origins: settings.gateway_origins.clone(),
         drain: GRACE,
         protocols: settings.gateway_protocols,
         ..GatewaySettings::default()

@@ -85,6 +85,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway.tls_key", Kind::Path),
     key("gateway.behind_proxy", Kind::Switch),
     key("gateway.host_suffix", Kind::Text),
+    key("gateway.allowed_origins", Kind::Text),
     key("gateway.workers", Kind::Count),
     key("gateway.upstream_http2", Kind::Switch),
     secret("database.url"),

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: Listener,
     /// Below this name every account has a host of its own.
     pub(crate) gateway_suffix: Option<String>,
+    /// Origins whose pages may call the gateway; `*` is all.
+    pub(crate) gateway_origins: Vec<String>,
     /// Threads of the gateway; none is one for each processor.
     pub(crate) gateway_workers: Option<usize>,
     /// What the gateway speaks with Dynamics.
@@ -99,6 +101,7 @@ impl Settings {
             console: raw.listener("console", &CONSOLE)?,
             gateway: raw.listener("gateway", &GATEWAY)?,
             gateway_suffix: raw.host_suffix()?,
+            gateway_origins: raw.allowed_origins()?,
             gateway_workers: raw.count("gateway.workers")?,
             gateway_protocols: match raw.switch("gateway.upstream_http2")? {
                 true => Protocols::Http2Too,
@@ -300,6 +303,28 @@ impl Reader<'_> {
                 "a host name, such as gateway.example.com",
             ))
         }
+    }
+
+    fn allowed_origins(&self) -> Result<Vec<String>, ConfigError> {
+        let key = "gateway.allowed_origins";
+        let Some(given) = self.given(key) else {
+            return Ok(Vec::new());
+        };
+        let expected = "origins with spaces between them, such as https://desk.example.com, or *";
+        let listed = given.text.split([' ', ',', '\n', '\t']);
+        listed
+            .filter(|text| !text.is_empty())
+            .map(|text| match Url::parse(text) {
+                _ if text == "*" => Ok(text.to_owned()),
+                // An origin as browsers write it: without a path, and without the usual port.
+                Ok(url)
+                    if url.origin().is_tuple() && url.path() == "/" && url.query().is_none() =>
+                {
+                    Ok(url.origin().ascii_serialization())
+                }
+                _ => Err(wrong_value(key, given, expected)),
+            })
+            .collect()
     }
 
     fn outbound(&self) -> Result<OutboundSettings, ConfigError> {

@@ -26,6 +26,7 @@ use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
 use crate::forward::{Call, CallBody, forward};
 use crate::guest::Calling;
+use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
@@ -218,7 +219,7 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     Some(turner)
@@ -276,24 +277,37 @@ fn ends(
     head: &Parts,
     prefix: &str,
     scheme: &'static str,
-) -> Ends {
+) -> Rc<Ends> {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
-    let here = match called(authority(&head.uri, &head.headers)) {
-        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+    let called = called(authority(&head.uri, &head.headers))
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let scheme = match called {
+        Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            let scheme = match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,
                 _ => scheme,
-            };
-            [scheme, "://", called].concat()
+            }
         }
-        _ => configured.to_owned(),
+        None => scheme,
     };
-    Ends::new(Arc::clone(line), here, configured, prefix)
+    let way = Way {
+        line,
+        scheme,
+        called: called.unwrap_or_default(),
+        prefix,
+    };
+    worker.known.ends(&way, || {
+        let here = match called {
+            Some(called) => [scheme, "://", called].concat(),
+            None => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
+    })
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

@@ -26,11 +26,11 @@ pub(crate) enum Turner {
 
 impl Turner {
     /// None where a body of this kind has no links.
-    pub(crate) fn of(kind: &Kind, turning: impl FnOnce() -> Turning) -> Option<Self> {
+    pub(crate) fn of(kind: &Kind, turning: impl FnOnce() -> Arc<Turning>) -> Option<Self> {
         match kind {
-            Kind::Json => Some(Self::Json(Links::new(Arc::new(turning())))),
+            Kind::Json => Some(Self::Json(Links::new(turning()))),
             Kind::Multipart(boundary) => {
-                let batch = Batch::new(Arc::new(turning()), boundary);
+                let batch = Batch::new(turning(), boundary);
                 Some(Self::Batch(Box::new(batch)))
             }
             Kind::Http | Kind::Other => None,

@@ -49,8 +49,8 @@ impl Cluster {
             }
         }
         let mut initdb = cluster.command("initdb")?;
-        initdb.args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]);
-        run(initdb.args(["--encoding=UTF8", "--no-locale", "data"]))?;
+        initdb.args(["-U", "postgres", "-A", "trust", "--no-sync"]);
+        run(initdb.args(["--encoding=UTF8", "--no-locale", "-D", "data"]))?;
         cluster.go()?;
         Ok(cluster)
     }

@@ -5,7 +5,7 @@
 //! answer, and no refresh token arrives twice. Nothing is stuck for longer than a lease, and the
 //! database is whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -14,7 +14,6 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 use crate::callers::Callers;
-use crate::process::Process;
 use crate::proxy::{Asked, Event, next};
 use crate::report::{Counts, Findings, ms, percentile};
 use crate::service::Rules;
@@ -346,61 +345,61 @@ impl Run {
         println!("took {} s", begun.elapsed().as_secs());
     }
 
-    /// How long each renewal took from arrival to commit, and which were cut by a kill.
+    /// How long each renewal took from arrival to commit, and which were cut by a kill. A commit
+    /// belongs to the account's last request before it.
     fn windows(&self, asked: &[Asked]) -> (Vec<Duration>, Open) {
         let mut windows = Vec::new();
         let mut open = Open::default();
-        for (number, life) in self.lives.iter().enumerate() {
-            let end = self
-                .lives
-                .get(number + 1)
-                .map_or_else(Utc::now, |next| next.begun);
-            let mut commits: HashMap<&str, Vec<DateTime<Utc>>> = HashMap::new();
-            for (account, at) in &life.commits {
-                commits.entry(account).or_default().push(*at);
-            }
-            let mut hit = false;
-            for request in asked
-                .iter()
-                .filter(|a| a.arrived >= life.begun && a.arrived < end)
-            {
-                let Some(id) = self.world.accounts.get(request.account) else {
-                    continue;
-                };
-                let commit = commits.get(id.as_str()).into_iter().flatten();
-                match commit.filter(|at| **at > request.arrived).min() {
-                    Some(at) => windows.extend((*at - request.arrived).to_std()),
-                    None => {
-                        hit = true;
-                        open.cut.push((request.account, request.arrived));
-                    }
+        let mut commits: Vec<_> = self.lives.iter().flat_map(|life| &life.commits).collect();
+        commits.sort_by_key(|(_, at)| *at);
+        for (account, id) in self.world.accounts.iter().enumerate() {
+            let mine = |at: &Asked| at.account == account && matches!(at.status, 0 | 200);
+            let requests: Vec<&Asked> = asked.iter().filter(|at| mine(at)).collect();
+            for (number, request) in requests.iter().enumerate() {
+                let until = requests
+                    .get(number + 1)
+                    .map_or_else(Utc::now, |next| next.arrived);
+                let commit = commits
+                    .iter()
+                    .find(|(of, at)| of == id && *at > request.arrived && *at < until);
+                match commit {
+                    Some((_, at)) => windows.extend((*at - request.arrived).to_std()),
+                    None => open.cut.push((account, request.arrived)),
                 }
             }
-            open.kills += usize::from(hit && number + 1 < self.lives.len());
         }
         windows.sort();
+        // A window is open at a kill when its request came in the life that the kill ended.
+        let hit = |life: &[Life]| {
+            let (begun, end) = (life[0].begun, life[1].begun);
+            open.cut.iter().any(|(_, at)| *at >= begun && *at < end)
+        };
+        open.kills = self.lives.windows(2).filter(|pair| hit(pair)).count();
         (windows, open)
     }
 
-    /// The longest time between two requests of an account, where nothing but a lease can explain
-    /// it: the callers never stop asking, and tokens live for seconds.
+    /// The longest time between two requests of an account that a lease does not explain. The
+    /// callers never stop asking, and tokens live for seconds. A kill after the lease had lapsed
+    /// may have hit the next attempt before its request arrived: from there a new lease counts.
     fn longest_silence(&self, asked: &[Asked]) -> Duration {
+        let lease = chrono::TimeDelta::from_std(LEASE).unwrap_or_default();
         let mut last: HashMap<usize, DateTime<Utc>> = HashMap::new();
         let mut longest = Duration::ZERO;
-        let resets: HashSet<(usize, DateTime<Utc>)> = self
-            .lost
-            .iter()
-            .map(|loss| (loss.account, loss.seen))
-            .collect();
         for request in asked {
-            let before = last.insert(request.account, request.arrived);
-            let Some(before) = before else { continue };
-            let reset = resets
-                .iter()
-                .any(|(a, at)| *a == request.account && *at > before && *at < request.arrived);
-            if !reset {
-                longest = longest.max((request.arrived - before).to_std().unwrap_or_default());
+            let Some(mut since) = last.insert(request.account, request.arrived) else {
+                continue;
+            };
+            let during = |at: DateTime<Utc>| at > since && at < request.arrived;
+            let lost = |loss: &Loss| loss.account == request.account && during(loss.seen);
+            if self.lost.iter().any(lost) {
+                continue;
             }
+            for life in &self.lives {
+                if life.begun > since + lease && life.begun < request.arrived {
+                    since = life.begun;
+                }
+            }
+            longest = longest.max((request.arrived - since).to_std().unwrap_or_default());
         }
         longest
     }
@@ -429,12 +428,5 @@ impl Moment {
             Self::Arrived => "after a request arrived",
             Self::Answered => "after an answer left",
         }
-    }
-}
-
-/// The process of a server, where only that matters.
-impl From<Server> for Process {
-    fn from(server: Server) -> Self {
-        server.process
     }
 }

@@ -3,6 +3,7 @@
 
 mod callers;
 mod database;
+mod expiry;
 mod http;
 mod kill;
 mod process;
@@ -41,6 +42,8 @@ struct Cli {
 enum Proof {
     /// kill -9 around renewals
     Kill(kill::Args),
+    /// Many callers at several servers when tokens expire
+    Expiry(expiry::Args),
 }
 
 #[tokio::main]
@@ -52,5 +55,6 @@ async fn main() -> anyhow::Result<()> {
     let program = std::path::absolute(&cli.program)?;
     match &cli.proof {
         Proof::Kill(args) => kill::run(program, args).await,
+        Proof::Expiry(args) => expiry::run(program, args).await,
     }
 }

@@ -5,7 +5,9 @@
 //! what happens on a real network, and the only way in which a refresh token gets lost.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -51,6 +53,8 @@ pub(crate) struct Proxy {
     ledger: Arc<Mutex<Ledger>>,
     events: broadcast::Sender<Event>,
     hold: Arc<watch::Sender<Hold>>,
+    /// How many milliseconds every answer is kept.
+    kept: Arc<AtomicU64>,
 }
 
 /// What becomes of answers.
@@ -79,6 +83,7 @@ impl Proxy {
             ledger: Arc::default(),
             events: broadcast::channel(4096).0,
             hold: Arc::new(watch::channel(Hold::Pass).0),
+            kept: Arc::default(),
         };
         let upstream = Arc::new(Upstream {
             http,
@@ -112,6 +117,12 @@ impl Proxy {
         self.hold.send_replace(hold);
     }
 
+    /// Keeps every answer for a while from now on.
+    pub(crate) fn keep_each(&self, pause: Duration) {
+        let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.kept.store(ms, Ordering::Relaxed);
+    }
+
     /// Every request so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.ledger().asked.clone()
@@ -139,6 +150,8 @@ impl Proxy {
             // In a task of its own: it goes on when this connection ends.
             let answer = tokio::spawn(async move { proxy.pass(request, &upstream).await });
             let (account, number, bytes) = answer.await??;
+            let kept = Duration::from_millis(self.kept.load(Ordering::Relaxed));
+            tokio::time::sleep(kept).await;
             let mut hold = self.hold.subscribe();
             hold.wait_for(|hold| *hold == Hold::Pass).await?;
             stream.write_all(&bytes).await?;
@@ -223,7 +236,7 @@ impl Proxy {
 pub(crate) async fn next(
     events: &mut broadcast::Receiver<Event>,
     wanted: fn(&Event) -> bool,
-    patience: std::time::Duration,
+    patience: Duration,
 ) -> Option<Event> {
     let waiting = async {
         loop {
@@ -253,7 +266,7 @@ pub(crate) fn client(ca_file: &std::path::Path) -> anyhow::Result<reqwest::Clien
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(120))
+        .timeout(Duration::from_secs(120))
         .no_proxy()
         .build()?;
     Ok(client)

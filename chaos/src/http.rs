@@ -1,10 +1,14 @@
 //! As much of HTTP/1.1 as callers and the proxy need (RFC 9112): one message at a time, whole.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
+
+/// A connection that was idle for longer is not used again, since the server may be closing it:
+/// the gateway does after fifteen seconds (RFC 9112, section 9.5).
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A request or an answer.
 #[derive(Debug, Default)]
@@ -28,11 +32,6 @@ impl Message {
     pub(crate) fn status(&self) -> u16 {
         let second = self.start.split(' ').nth(1);
         second.and_then(|text| text.parse().ok()).unwrap_or(0)
-    }
-
-    /// Of a request.
-    pub(crate) fn target(&self) -> &str {
-        self.start.split(' ').nth(1).unwrap_or_default()
     }
 }
 
@@ -93,6 +92,7 @@ async fn chunks(from: &mut (impl AsyncBufRead + Unpin), body: &mut Vec<u8>) -> i
 pub(crate) struct Connection {
     address: String,
     stream: Option<BufStream<TcpStream>>,
+    used: Instant,
 }
 
 impl Connection {
@@ -100,15 +100,17 @@ impl Connection {
         Self {
             address: address.to_owned(),
             stream: None,
+            used: Instant::now(),
         }
     }
 
     /// Connects, so that what follows is not about connections.
     pub(crate) async fn open(&mut self) -> io::Result<&mut BufStream<TcpStream>> {
-        if self.stream.is_none() {
+        if self.stream.is_none() || self.used.elapsed() > IDLE {
             let stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
             self.stream = Some(BufStream::new(stream));
+            self.used = Instant::now();
         }
         self.stream
             .as_mut()
@@ -140,6 +142,7 @@ impl Connection {
             let connection = answer.header("connection");
             connection.is_some_and(|value| value.eq_ignore_ascii_case("close"))
         };
+        self.used = Instant::now();
         if answer.as_ref().map_or(true, closes) {
             self.stream = None;
         }

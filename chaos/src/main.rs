@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 mod report;
 mod service;
+mod trouble;
 mod world;
 
 /// The demo's own way through the consent's pages.
@@ -44,6 +45,8 @@ enum Proof {
     Kill(kill::Args),
     /// Many callers at several servers when tokens expire
     Expiry(expiry::Args),
+    /// Databases, token services, clocks and servers that fail
+    Trouble(trouble::Args),
 }
 
 #[tokio::main]
@@ -56,5 +59,6 @@ async fn main() -> anyhow::Result<()> {
     match &cli.proof {
         Proof::Kill(args) => kill::run(program, args).await,
         Proof::Expiry(args) => expiry::run(program, args).await,
+        Proof::Trouble(args) => trouble::run(program, args).await,
     }
 }

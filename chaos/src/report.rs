@@ -64,8 +64,3 @@ pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 pub(crate) fn ms(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64() * 1000.0)
 }
-
-/// A row of a Markdown table.
-pub(crate) fn row(cells: &[String]) {
-    println!("| {} |", cells.join(" | "));
-}

@@ -66,10 +66,15 @@ pub(crate) struct State {
 impl World {
     /// Makes it, and stops the server that made the accounts.
     pub(crate) async fn make(plan: Plan) -> anyhow::Result<Self> {
+        Self::make_at(plan, None).await
+    }
+
+    /// The same, with PostgreSQL's files elsewhere.
+    pub(crate) async fn make_at(plan: Plan, postgres: Option<&Path>) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let at = directory.path();
         let cluster = match plan.database {
-            Kind::Postgres => Some(Cluster::start(&at.join("pg"))?),
+            Kind::Postgres => Some(Cluster::start(postgres.unwrap_or(&at.join("pg")))?),
             Kind::Sqlite => None,
         };
         let service = at.join("service");

@@ -1,0 +1,239 @@
+//! The play that every trouble is: two accounts, one with a token that is good for an hour and one
+//! whose tokens end every few seconds, a caller of each, and three acts.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::callers::Callers;
+use crate::database::Kind;
+use crate::report::{Counts, Findings};
+use crate::service::Rules;
+use crate::world::{Plan, Server, World};
+
+/// Life of the tokens that end.
+pub(crate) const SECONDS: u32 = 3;
+/// Whoever was in trouble is well again within this.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// The account whose token is good.
+pub(crate) const GOOD: usize = 0;
+/// The account whose tokens end.
+pub(crate) const ENDING: usize = 1;
+
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) world: World,
+    pub(crate) server: Server,
+    pub(crate) callers: Callers,
+    pub(crate) row: Row,
+}
+
+/// A row of the table.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) on: String,
+    pub(crate) good: String,
+    pub(crate) ending: String,
+    pub(crate) state: String,
+    pub(crate) back: String,
+    pub(crate) lost: String,
+}
+
+/// Whether the account with a good token may be disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Good {
+    Untouched,
+    /// The trouble is about the server itself.
+    Touched,
+}
+
+impl Row {
+    pub(crate) fn cells(&self) -> [String; 7] {
+        [
+            self.name.clone(),
+            self.on.clone(),
+            self.good.clone(),
+            self.ending.clone(),
+            self.state.clone(),
+            self.back.clone(),
+            self.lost.clone(),
+        ]
+    }
+}
+
+/// A plan for two accounts.
+pub(crate) fn plan(program: &Path, database: Kind, rules: Rules, data: Option<PathBuf>) -> Plan {
+    Plan {
+        program: program.to_owned(),
+        database,
+        rules,
+        accounts: 2,
+        seconds: SECONDS,
+        data,
+    }
+}
+
+impl Scene {
+    /// Everybody is well.
+    pub(crate) async fn open(
+        name: &'static str,
+        world: World,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut world = world;
+        let server = world.server_with(0, environment).await?;
+        let targets = [world.target(GOOD), world.target(ENDING)];
+        let callers = Callers::start(&server.gateway, &world.key, &[], Duration::ZERO);
+        let on = format!(
+            "{}, {}",
+            world.plan.database.word(),
+            world.plan.rules.word()
+        );
+        let row = Row {
+            name: name.to_owned(),
+            on,
+            ..Row::default()
+        };
+        let mut scene = Self {
+            name,
+            world,
+            server,
+            callers,
+            row,
+        };
+        if scene.world.plan.rules != Rules::OidcProvider {
+            scene.give_a_good_token().await?;
+        }
+        let think = Duration::from_millis(100);
+        let since = Instant::now();
+        scene.callers = Callers::start(&scene.server.gateway, &scene.world.key, &targets, think);
+        let missing = scene
+            .callers
+            .all_good(&[GOOD, ENDING], since, RECOVERY)
+            .await;
+        let seen = scene.callers.answers().text();
+        anyhow::ensure!(
+            missing.is_empty(),
+            "{missing:?} are not well to begin with: {seen}"
+        );
+        scene.callers.forget();
+        Ok(scene)
+    }
+
+    /// One token of an hour, and then short ones again.
+    async fn give_a_good_token(&self) -> anyhow::Result<()> {
+        let life = |seconds: u32| json!({"action": "token-lifetime", "seconds": seconds});
+        self.world.service.control("/entra", &life(3600)).await?;
+        let targets = [self.world.target(GOOD)];
+        let since = Instant::now();
+        let think = Duration::from_millis(50);
+        let caller = Callers::start(&self.server.gateway, &self.world.key, &targets, think);
+        let missing = caller.all_good(&[0], since, RECOVERY).await;
+        anyhow::ensure!(
+            missing.is_empty(),
+            "no good token: {}",
+            caller.answers().text()
+        );
+        self.world.service.control("/entra", &life(SECONDS)).await?;
+        Ok(())
+    }
+
+    /// The trouble lasts. What the state says is read at its end.
+    pub(crate) async fn last(&mut self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        self.row.state = self.state().await;
+    }
+
+    async fn state(&self) -> String {
+        match self.world.states(&self.server).await {
+            Ok(states) => {
+                let state = &states[ENDING];
+                format!("{} ({})", state.state, state.reason)
+            }
+            Err(error) => {
+                let text = format!("{error:#}");
+                let status = text.split(": ").nth(1).unwrap_or("no answer");
+                let status = status.split(' ').next().unwrap_or_default();
+                match status.parse::<u16>() {
+                    Ok(status) => format!("the API answers {status}"),
+                    Err(_) => "the API does not answer".to_owned(),
+                }
+            }
+        }
+    }
+
+    /// The trouble is over: everybody has to be well, and nothing may be lost.
+    pub(crate) async fn close(
+        mut self,
+        good: Good,
+        findings: &mut Findings,
+    ) -> anyhow::Result<Row> {
+        let name = self.name;
+        let over = Instant::now();
+        let missing = self.callers.all_good(&[GOOD, ENDING], over, RECOVERY).await;
+        self.row.back = format!("{:.1} s", over.elapsed().as_secs_f64());
+        let seen = self.callers.seen();
+        self.row.good = share(&seen[GOOD].answers);
+        self.row.ending = share(&seen[ENDING].answers);
+        let states = self.world.states(&self.server).await?;
+        let lost = states.iter().filter(|s| s.state == "needs_consent").count();
+        self.row.lost = match lost {
+            0 => "nothing".to_owned(),
+            lost => format!("{lost} accounts"),
+        };
+        findings.expect(missing.is_empty(), || {
+            let states: Vec<_> = states
+                .iter()
+                .map(|s| format!("{} {}", s.state, s.reason))
+                .collect();
+            self.row.back = "–".to_owned();
+            format!(
+                "{name}: {missing:?} not well a minute later: {}",
+                states.join(", ")
+            )
+        });
+        findings.expect(lost == 0, || format!("{name}: {lost} accounts lost"));
+        let failed = seen[GOOD].answers.total() - seen[GOOD].answers.of("200");
+        findings.expect(good == Good::Touched || failed == 0, || {
+            format!(
+                "{name}: a good token did not help: {}",
+                seen[GOOD].answers.text()
+            )
+        });
+        let again = self.world.proxy.again();
+        findings.expect(self.world.plan.rules == Rules::Entra || again == 0, || {
+            format!("{name}: {again} refresh tokens arrived twice")
+        });
+        drop(self.callers);
+        let (code, log) = self.server.process.stop().await?;
+        findings.expect(code == 0, || {
+            format!("{name}: the server ended with {code}")
+        });
+        let panicked = log.iter().find(|line| line.contains("panicked"));
+        findings.expect(panicked.is_none(), || format!("{name}: {panicked:?}"));
+        self.world.check()?;
+        Ok(self.row)
+    }
+}
+
+/// What a caller saw: all, or how many of each.
+fn share(answers: &Counts) -> String {
+    if answers.of("200") == answers.total() {
+        "200 only".to_owned()
+    } else {
+        answers.text()
+    }
+}
+
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| trouble | database, token service | callers with a good token | callers whose token ends \
+         | state shown | well again after | lost |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        text.push_str(&format!("| {} |\n", row.cells().join(" | ")));
+    }
+    text
+}

@@ -23,7 +23,8 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command
-            .stdin(Stdio::null())
+            // Open, and nothing comes: who reads it waits.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -189,6 +189,7 @@ impl Scene {
                 .map(|s| format!("{} {}", s.state, s.reason))
                 .collect();
             self.row.back = "–".to_owned();
+            eprintln!("{}", trouble_told(&self.server.process.log()));
             format!(
                 "{name}: {missing:?} not well a minute later: {}",
                 states.join(", ")
@@ -216,6 +217,24 @@ impl Scene {
         self.world.check()?;
         Ok(self.row)
     }
+}
+
+/// The last different warnings and errors of a server, for whoever looks for the reason.
+fn trouble_told(log: &[String]) -> String {
+    let mut told: Vec<&String> = Vec::new();
+    for line in log.iter().rev().filter(|line| !line.contains("\"INFO\"")) {
+        let shown = |line: &str| {
+            line.split_once("\"level\"")
+                .map(|(_, rest)| rest.to_owned())
+        };
+        if !told.iter().any(|known| shown(known) == shown(line)) {
+            told.push(line);
+        }
+    }
+    told.iter()
+        .take(8)
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }
 
 /// What a caller saw: all, or how many of each.

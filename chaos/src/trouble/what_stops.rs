@@ -1,7 +1,7 @@
 //! A database that freezes, stops, writes nothing, or is held by somebody else.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -135,10 +135,11 @@ pub(crate) async fn hold_an_answer(scene: &Scene) -> anyhow::Result<()> {
 /// Another process begins to write, and does not end.
 fn lock(scene: &Scene) -> anyhow::Result<Process> {
     let mut command = Command::new("sqlite3");
-    command.arg("-cmd").arg(".timeout 10000");
+    for first in [".timeout 10000", "BEGIN IMMEDIATE;", ".shell echo held"] {
+        command.args(["-cmd", first]);
+    }
+    // Then it reads from stdin, where nothing comes.
     command.arg(scene.world.data(0).join("tieline.db"));
-    command.args(["BEGIN IMMEDIATE;", "SELECT 'held';", ".shell sleep 300"]);
-    command.stdin(Stdio::null());
     let process = Process::start("sqlite3", &mut command)?;
     process.line()?;
     Ok(process)

@@ -7,6 +7,7 @@ mod cli;
 mod connect;
 mod faithful;
 mod gateway;
+mod keeper;
 mod life;
 mod people;
 mod secrets;

@@ -63,7 +63,9 @@ enum Moment {
 #[derive(Debug)]
 struct Life {
     begun: DateTime<Utc>,
-    /// By account's identifier.
+    /// By account's identifier: when a token was marked as being spent, and when what came for it
+    /// was stored.
+    marks: Vec<(String, DateTime<Utc>)>,
     commits: Vec<(String, DateTime<Utc>)>,
 }
 
@@ -121,6 +123,7 @@ impl Life {
     fn new() -> Self {
         Self {
             begun: Utc::now(),
+            marks: Vec::new(),
             commits: Vec::new(),
         }
     }
@@ -190,15 +193,17 @@ impl Run {
         };
         for line in log {
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            if line["message"] != "a token was renewed" {
-                continue;
-            }
+            let list = match line["message"].as_str() {
+                Some("a lease was taken") => &mut life.marks,
+                Some("a token was renewed") => &mut life.commits,
+                _ => continue,
+            };
             let at = line["timestamp"]
                 .as_str()
                 .and_then(|text| text.parse().ok());
             let account = line["account"].as_str();
             if let (Some(at), Some(account)) = (at, account) {
-                life.commits.push((account.to_owned(), at));
+                list.push((account.to_owned(), at));
             }
         }
     }
@@ -264,8 +269,8 @@ impl Run {
 
     fn judge(mut self, callers: &Callers, args: &Args, begun: Instant) -> anyhow::Result<()> {
         let asked = self.world.proxy.asked();
-        let (windows, open) = self.windows(&asked);
-        let unexplained: Vec<&Loss> = self.lost.iter().filter(|l| !open.explains(l)).collect();
+        let windows = self.windows(&asked);
+        let unexplained: Vec<&Loss> = self.lost.iter().filter(|l| !windows.explain(l)).collect();
         for loss in unexplained {
             let what = format!(
                 "account {} was lost outside the window: {}",
@@ -284,6 +289,10 @@ impl Run {
                 format!("{again} refresh tokens arrived twice")
             });
         }
+        let refused = self.world.service.refusals();
+        self.findings.expect(refused.is_empty(), || {
+            format!("oidc-provider refused: {}", refused.join(" "))
+        });
         let longest = self.longest_silence(&asked);
         self.findings.expect(longest <= LEASE + SLACK, || {
             format!("an account was stuck for {} s", longest.as_secs())
@@ -292,51 +301,52 @@ impl Run {
         self.findings.expect(strangers == 0, || {
             format!("{strangers} requests with unknown tokens")
         });
-        self.say(callers, args, begun, &asked, &windows, &open, longest);
+        self.say(callers, args, begun, &asked, &windows, longest);
         self.findings.end()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the figures of one report")]
     fn say(
         &self,
         callers: &Callers,
         args: &Args,
         begun: Instant,
         asked: &[Asked],
-        windows: &[Duration],
-        open: &Open,
+        windows: &Windows,
         longest: Duration,
     ) {
         let mut reasons = Counts::default();
         self.lost.iter().for_each(|loss| reasons.add(&loss.reason));
-        println!(
-            "kill -9, {} on {}, seed {}",
-            args.server.word(),
-            args.database.word(),
-            args.seed
-        );
+        let (server, database) = (args.server.word(), args.database.word());
+        println!("kill -9, {server} on {database}, seed {}", args.seed);
         println!("kills: {} ({})", args.kills, self.moments.text());
         println!(
             "renewals asked for: {}; committed: {}",
             asked.len(),
-            windows.len()
+            windows.whole.len()
         );
         println!(
             "refresh tokens that arrived again: {}",
             self.world.proxy.again()
         );
         println!(
-            "kills inside a window: {}; windows cut: {}",
-            open.kills,
-            open.cut.len()
+            "kills that met a window: {}; windows cut: {} after the request arrived, {} before",
+            windows.kills,
+            windows.cut.len(),
+            windows.cut_before.len()
         );
         println!("accounts lost: {} ({})", self.lost.len(), reasons.text());
-        println!(
-            "window from the request's arrival to the commit: p50 {} ms, p99 {} ms, longest {} ms",
-            ms(percentile(windows, 50)),
-            ms(percentile(windows, 99)),
-            ms(percentile(windows, 100)),
-        );
+        for (what, times) in [
+            ("window, from the mark to the commit", &windows.whole),
+            ("of that until the request arrived", &windows.before),
+            ("of that after the request arrived", &windows.after),
+        ] {
+            println!(
+                "{what}: p50 {} ms, p99 {} ms, longest {} ms",
+                ms(percentile(times, 50)),
+                ms(percentile(times, 99)),
+                ms(percentile(times, 100)),
+            );
+        }
         println!(
             "longest silence of an account: {:.1} s",
             longest.as_secs_f64()
@@ -345,37 +355,51 @@ impl Run {
         println!("took {} s", begun.elapsed().as_secs());
     }
 
-    /// How long each renewal took from arrival to commit, and which were cut by a kill. A commit
-    /// belongs to the account's last request before it.
-    fn windows(&self, asked: &[Asked]) -> (Vec<Duration>, Open) {
-        let mut windows = Vec::new();
-        let mut open = Open::default();
-        let mut commits: Vec<_> = self.lives.iter().flat_map(|life| &life.commits).collect();
-        commits.sort_by_key(|(_, at)| *at);
+    /// How long each renewal took from the mark to the commit and how much of that before the
+    /// request had arrived, and which were cut by a kill. What belongs to a mark comes before the
+    /// account's next one.
+    fn windows(&self, asked: &[Asked]) -> Windows {
+        let mut windows = Windows::default();
+        let all = |of: fn(&Life) -> &Vec<(String, DateTime<Utc>)>, id: &str| {
+            let lines = self.lives.iter().flat_map(of);
+            let mut times: Vec<_> = lines
+                .filter(|(of, _)| of == id)
+                .map(|(_, at)| *at)
+                .collect();
+            times.sort();
+            times
+        };
         for (account, id) in self.world.accounts.iter().enumerate() {
-            let mine = |at: &Asked| at.account == account && matches!(at.status, 0 | 200);
-            let requests: Vec<&Asked> = asked.iter().filter(|at| mine(at)).collect();
-            for (number, request) in requests.iter().enumerate() {
-                let until = requests
-                    .get(number + 1)
-                    .map_or_else(Utc::now, |next| next.arrived);
-                let commit = commits
-                    .iter()
-                    .find(|(of, at)| of == id && *at > request.arrived && *at < until);
-                match commit {
-                    Some((_, at)) => windows.extend((*at - request.arrived).to_std()),
-                    None => open.cut.push((account, request.arrived)),
+            let marks = all(|life| &life.marks, id);
+            let commits = all(|life| &life.commits, id);
+            let good = |at: &&Asked| at.account == account && matches!(at.status, 0 | 200);
+            let arrivals: Vec<_> = asked.iter().filter(good).map(|at| at.arrived).collect();
+            for (number, mark) in marks.iter().enumerate() {
+                let until = marks.get(number + 1).copied().unwrap_or_else(Utc::now);
+                let within = |at: &&DateTime<Utc>| **at > *mark && **at < until;
+                let arrived = arrivals.iter().find(within);
+                match (arrived, commits.iter().find(within)) {
+                    (Some(arrived), Some(commit)) => {
+                        windows.whole.extend((*commit - *mark).to_std());
+                        windows.before.extend((*arrived - *mark).to_std());
+                        windows.after.extend((*commit - *arrived).to_std());
+                    }
+                    (Some(_), None) => windows.cut.push((account, *mark)),
+                    (None, _) => windows.cut_before.push((account, *mark)),
                 }
             }
         }
-        windows.sort();
-        // A window is open at a kill when its request came in the life that the kill ended.
+        windows.whole.sort();
+        windows.before.sort();
+        windows.after.sort();
+        // A window is open at a kill when it began in the life that the kill ended.
         let hit = |life: &[Life]| {
             let (begun, end) = (life[0].begun, life[1].begun);
-            open.cut.iter().any(|(_, at)| *at >= begun && *at < end)
+            let mut cut = windows.cut.iter().chain(&windows.cut_before);
+            cut.any(|(_, at)| *at >= begun && *at < end)
         };
-        open.kills = self.lives.windows(2).filter(|pair| hit(pair)).count();
-        (windows, open)
+        windows.kills = self.lives.windows(2).filter(|pair| hit(pair)).count();
+        windows
     }
 
     /// The longest time between two requests of an account that a lease does not explain. The
@@ -405,18 +429,26 @@ impl Run {
     }
 }
 
-/// Windows that a kill cut.
+/// The times in which a refresh token can be lost: from the mark, which is written before it is
+/// sent, to the commit of what came for it.
 #[derive(Debug, Default)]
-struct Open {
+struct Windows {
+    whole: Vec<Duration>,
+    /// The part before the request arrived.
+    before: Vec<Duration>,
+    /// The part after that.
+    after: Vec<Duration>,
+    /// Kills that met at least one.
     kills: usize,
+    /// Cut by a kill after the request had arrived, and before.
     cut: Vec<(usize, DateTime<Utc>)>,
+    cut_before: Vec<(usize, DateTime<Utc>)>,
 }
 
-impl Open {
-    fn explains(&self, loss: &Loss) -> bool {
-        self.cut.iter().any(|(account, at)| {
-            *account == loss.account && *at >= loss.granted && *at <= loss.seen
-        })
+impl Windows {
+    fn explain(&self, loss: &Loss) -> bool {
+        let mut cut = self.cut.iter().chain(&self.cut_before);
+        cut.any(|(account, at)| *account == loss.account && *at >= loss.granted && *at <= loss.seen)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::service::{Rules, Service};
 
 /// A lease; nothing may be stuck for longer. `crates/app/src/keeper` has the number.
-pub(crate) const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 const EMAIL: &str = "chaos@example.com";
 const PASSWORD: &str = "a long enough pass+word";
 
@@ -170,7 +170,8 @@ impl World {
         );
         let mut command = self.tieline(&data);
         command.args(["serve", "--console", &console, "--gateway", &gateway]);
-        command.args(["--log", "json", "--admin-email", EMAIL]);
+        command.args(["--log", "json", "--log-level", "info,tieline_app=debug"]);
+        command.args(["--admin-email", EMAIL]);
         command
             .arg("--admin-password-file")
             .arg(self.path("password"));

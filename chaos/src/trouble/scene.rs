@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::callers::Callers;
 use crate::database::Kind;
+use crate::proxy::{Event, next};
 use crate::report::{Counts, Findings};
 use crate::service::Rules;
 use crate::world::{Plan, Server, World};
@@ -105,6 +106,8 @@ impl Scene {
         };
         if scene.world.plan.rules != Rules::OidcProvider {
             scene.give_a_good_token().await?;
+            // Whatever the schedule brought meanwhile may be good for an hour as well.
+            scene.world.reconnect(&scene.server, ENDING).await?;
         }
         let think = Duration::from_millis(100);
         let since = Instant::now();
@@ -118,8 +121,20 @@ impl Scene {
             missing.is_empty(),
             "{missing:?} are not well to begin with: {seen}"
         );
+        scene.see_tokens_end().await?;
         scene.callers.forget();
         Ok(scene)
+    }
+
+    /// Without renewals there would be no trouble.
+    async fn see_tokens_end(&self) -> anyhow::Result<()> {
+        let mut events = self.world.proxy.events();
+        for _ in 0..2 {
+            let arrived = |event: &Event| *event == Event::Arrived(ENDING);
+            let event = next(&mut events, arrived, RECOVERY / 2).await;
+            anyhow::ensure!(event.is_some(), "no token ends");
+        }
+        Ok(())
     }
 
     /// One token of an hour, and then short ones again.

@@ -63,6 +63,17 @@ macro_rules! reading {
     };
 }
 
+/// Runs a single statement that writes and that nobody needs to be told of: it is a transaction of
+/// its own.
+macro_rules! writer {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { write: $pool, .. } => $body,
+            $crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
 /// Runs a block in a transaction that writes. Leaving the block early rolls back; reaching its end
 /// commits, and tells the other servers.
 macro_rules! writing {
@@ -108,7 +119,7 @@ macro_rules! lock_tokens {
             .await?
     };
 }
-pub(crate) use {lock_tokens, lock_workspace, reading, writing};
+pub(crate) use {lock_tokens, lock_workspace, reading, writer, writing};
 
 impl Store {
     /// Opens `sqlite:///path/to/file` or `postgres://…`.

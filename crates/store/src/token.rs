@@ -9,6 +9,7 @@ use tieline_vault::AssociatedData;
 use crate::account::NewTokens;
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
+use crate::commit::grouped;
 use crate::database::{Store, at, lock_tokens, ms, reading, text, writing};
 use crate::error::StoreError;
 
@@ -81,7 +82,7 @@ pub struct StateChange {
 }
 
 /// Tokens, ready to be written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SealedTokens {
     pub(crate) refresh_token: Option<Vec<u8>>,
     pub(crate) previous: Option<Vec<u8>>,
@@ -265,7 +266,7 @@ impl Store {
             obtained_at = $8, scope = $9, client_key = $10, lease_owner = NULL, \
             lease_until = NULL, blocked_key = NULL, failures = 0, renew_at = $11 \
             WHERE account_id = $1 AND generation = $2 AND lease_owner = $3";
-        let stored = writing!(self, tx => {
+        grouped!(self, tx, (owner, sealed, renewed, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
                 .bind(sealed.refresh_token.as_ref()).bind(sealed.previous.as_ref())
@@ -278,8 +279,7 @@ impl Store {
             enter_state!(tx, id, change.state, change.reason, now);
             note_change!(tx, ChangeKind::Token, id, seen + 1, now);
             true
-        });
-        Ok(stored)
+        })
     }
 
     /// Writes a failed renewal down. Tells whether the generation and the lease still stood.
@@ -298,7 +298,7 @@ impl Store {
         let sql = "UPDATE account_token SET failures = failures + 1, blocked_key = $4, \
                    renew_at = $5, lease_owner = NULL, lease_until = NULL \
                    WHERE account_id = $1 AND generation = $2 AND lease_owner = $3";
-        let stored = writing!(self, tx => {
+        grouped!(self, tx, (owner, failed, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
                 .bind(failed.blocked_key.as_ref()).bind(failed.renew_at.map(ms))
@@ -308,8 +308,7 @@ impl Store {
             }
             enter_state!(tx, id, change.state, change.reason, now);
             true
-        });
-        Ok(stored)
+        })
     }
 
     /// Puts the tokens of a consent in place of the present ones.
@@ -374,10 +373,9 @@ impl Store {
         renew_at: Option<DateTime<Utc>>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE account_token SET renew_at = $2 WHERE account_id = $1";
-        writing!(self, tx => {
+        grouped!(self, tx, () => {
             sqlx::query(sql).bind(id.to_string()).bind(renew_at.map(ms)).execute(&mut *tx).await?;
-        });
-        Ok(())
+        })
     }
 
     async fn one_row(
@@ -388,12 +386,12 @@ impl Store {
         until: Option<i64>,
         now: Option<i64>,
     ) -> Result<bool, StoreError> {
-        let done = writing!(self, tx => {
-            sqlx::query(sql)
+        grouped!(self, tx, (owner) => {
+            let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(owner).bind(until).bind(now)
-                .execute(&mut *tx).await?.rows_affected()
-        });
-        Ok(done == 1)
+                .execute(&mut *tx).await?;
+            done.rows_affected() == 1
+        })
     }
 
     fn opened(&self, id: AccountId, row: Row) -> Result<TokenRow, StoreError> {

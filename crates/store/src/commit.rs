@@ -41,16 +41,7 @@ macro_rules! grouped {
     ($store:expr, $tx:ident, ($($name:ident),* $(,)?) => $body:expr) => {
         match &$store.database {
             $crate::database::Database::Sqlite { group, .. } => {
-                let given = std::sync::Arc::new(($($name.to_owned(),)*));
-                group.write(move |$tx: &mut sqlx::SqliteConnection| {
-                    // Owned anew, because the block may have to run again.
-                    let given = std::sync::Arc::clone(&given);
-                    Box::pin(async move {
-                        let ($($name,)*) = &*given;
-                        Ok($body)
-                    })
-                })
-                .await
+                $crate::commit::in_company!(group, $tx, ($($name),*) => $body)
             }
             $crate::database::Database::Postgres(pool) => {
                 let given = ($($name.to_owned(),)*);
@@ -73,7 +64,47 @@ macro_rules! grouped {
         }
     };
 }
-pub(crate) use grouped;
+
+/// As [`grouped!`] for a single statement, which in PostgreSQL is a transaction by itself, and of
+/// which nobody needs to be told.
+macro_rules! statement {
+    ($store:expr, $tx:ident, ($($name:ident),* $(,)?) => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { group, .. } => {
+                $crate::commit::in_company!(group, $tx, ($($name),*) => $body)
+            }
+            $crate::database::Database::Postgres(pool) => {
+                let given = ($($name.to_owned(),)*);
+                let mut open = pool.acquire().await?;
+                let written: Result<_, $crate::error::StoreError> = async {
+                    let ($($name,)*) = &given;
+                    let $tx = &mut *open;
+                    Ok($body)
+                }
+                .await;
+                written
+            }
+        }
+    };
+}
+
+/// The half of both that is SQLite's.
+macro_rules! in_company {
+    ($group:expr, $tx:ident, ($($name:ident),*) => $body:expr) => {{
+        let given = std::sync::Arc::new(($($name.to_owned(),)*));
+        $group
+            .write(move |$tx: &mut sqlx::SqliteConnection| {
+                // Owned anew, because the block may have to run again.
+                let given = std::sync::Arc::clone(&given);
+                Box::pin(async move {
+                    let ($($name,)*) = &*given;
+                    Ok($body)
+                })
+            })
+            .await
+    }};
+}
+pub(crate) use {grouped, in_company, statement};
 
 // === SQLite ===
 

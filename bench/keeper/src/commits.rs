@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use tieline_core::{AccountId, ConnectionState, Reason};
-use tieline_store::{Migrations, RenewedTokens, StateChange, Store};
+use tieline_store::{LeasePurpose, LeaseWish, Migrations, RenewedTokens, StateChange, Store};
 use tieline_vault::KeyRing;
 use tokio::time::Instant;
 
@@ -45,7 +45,10 @@ fn raw_sqlite() -> anyhow::Result<()> {
     )?;
     let body = vec![7_u8; 3_200];
     for id in 0..ACCOUNTS {
-        connection.execute("INSERT INTO t VALUES (?1, 0, ?2)", rusqlite::params![id, body])?;
+        connection.execute(
+            "INSERT INTO t VALUES (?1, 0, ?2)",
+            rusqlite::params![id, body],
+        )?;
     }
     for together in [1, 8, 32, 128] {
         let (begun, mut done) = (Instant::now(), 0);
@@ -58,7 +61,10 @@ fn raw_sqlite() -> anyhow::Result<()> {
             }
             connection.execute_batch("COMMIT")?;
         }
-        println!("SQLite alone, {together} in a transaction: {:.0}/s", rate(done, begun));
+        println!(
+            "SQLite alone, {together} in a transaction: {:.0}/s",
+            rate(done, begun)
+        );
     }
     Ok(())
 }
@@ -66,8 +72,13 @@ fn raw_sqlite() -> anyhow::Result<()> {
 async fn raw_postgres(postgres: &str, callers: usize) -> anyhow::Result<()> {
     let url = crate::postgres::fresh(postgres).await?;
     let connections = u32::try_from(callers)?;
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections).connect(&url).await?;
-    sqlx::raw_sql("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT, body BYTEA)").execute(&pool).await?;
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(connections)
+        .connect(&url)
+        .await?;
+    sqlx::raw_sql("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT, body BYTEA)")
+        .execute(&pool)
+        .await?;
     let fill = "INSERT INTO t SELECT i, 0, decode(repeat('07', 3200), 'hex') FROM generate_series(0, 3999) i";
     sqlx::raw_sql(fill).execute(&pool).await?;
     let (begun, done) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
@@ -77,9 +88,14 @@ async fn raw_postgres(postgres: &str, callers: usize) -> anyhow::Result<()> {
         tasks.spawn(async move {
             let body = vec![7_u8; 3_200];
             while begun.elapsed() < SPAN {
-                let id = i64::try_from(done.fetch_add(1, Ordering::Relaxed) % ACCOUNTS).unwrap_or(0);
+                let id =
+                    i64::try_from(done.fetch_add(1, Ordering::Relaxed) % ACCOUNTS).unwrap_or(0);
                 let update = "UPDATE t SET n = n + 1, body = $2 WHERE id = $1";
-                sqlx::query(update).bind(id).bind(&body).execute(&pool).await?;
+                sqlx::query(update)
+                    .bind(id)
+                    .bind(&body)
+                    .execute(&pool)
+                    .await?;
             }
             anyhow::Ok(())
         });
@@ -88,7 +104,10 @@ async fn raw_postgres(postgres: &str, callers: usize) -> anyhow::Result<()> {
         ended??;
     }
     let done = done.load(Ordering::Relaxed);
-    println!("PostgreSQL alone, {callers} connections, one statement each: {:.0}/s", rate(done, begun));
+    println!(
+        "PostgreSQL alone, {callers} connections, one statement each: {:.0}/s",
+        rate(done, begun)
+    );
     Ok(())
 }
 
@@ -116,7 +135,8 @@ async fn store(program: &Path, postgres: Option<&str>, callers: usize) -> anyhow
         due: (0, 0),
     };
     let seeded = seed::seed(&data_dir, database_url.as_deref(), &plan).await?;
-    let url = database_url.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("tieline.db").display()));
+    let url = database_url
+        .unwrap_or_else(|| format!("sqlite://{}", data_dir.join("tieline.db").display()));
     let keys = Arc::new(KeyRing::load(&data_dir.join("master.keys"))?);
     let store = Store::open(&url, keys, Migrations::Check).await?;
     let accounts: Arc<[String]> = seeded.accounts.into();
@@ -136,28 +156,49 @@ async fn store(program: &Path, postgres: Option<&str>, callers: usize) -> anyhow
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    let (done, database) = (next.load(Ordering::Relaxed), postgres.map_or("SQLite", |_| "PostgreSQL"));
-    println!("the store on {database}, {callers} renewals side by side: {:.0}/s (two commits each)", rate(done, begun));
+    let (done, database) = (
+        next.load(Ordering::Relaxed),
+        postgres.map_or("SQLite", |_| "PostgreSQL"),
+    );
+    println!(
+        "the store on {database}, {callers} renewals side by side: {:.0}/s (two commits each)",
+        rate(done, begun)
+    );
     Ok(())
 }
 
 async fn renew(store: &Store, account: &str, generation: i64) -> anyhow::Result<()> {
     let id: AccountId = account.parse()?;
     let now = Utc::now();
-    let leased = store.token_lease(id, "bench", now + TimeDelta::seconds(30), now).await?;
-    anyhow::ensure!(leased, "the lease is taken");
+    let wish = LeaseWish {
+        owner: "bench",
+        seen: generation,
+        marked_by: None,
+        purpose: LeasePurpose::Spend,
+        life: TimeDelta::seconds(30),
+    };
+    anyhow::ensure!(store.token_lease(id, &wish).await?, "the lease is taken");
     let serial = u64::try_from(generation)? + 1;
     let renewed = RenewedTokens {
         refresh_token: Some(SecretString::from(oauth::refresh_token(account, serial))),
-        access_token: SecretString::from(oauth::access_token(account, serial)),
-        access_expires_at: now + TimeDelta::hours(1),
+        previous_refresh_token: None,
+        access_token: Some(SecretString::from(oauth::access_token(account, serial))),
+        access_expires_at: Some(now + TimeDelta::hours(1)),
         scope: None,
         client_key: "key".to_owned(),
-        renew_at: now + TimeDelta::hours(1),
+        rotation_seen: None,
+        claims_met: None,
+        blocked_key: None,
+        renew_at: Some(now + TimeDelta::hours(1)),
     };
     let reason = Reason::new("renewed", String::new());
-    let change = StateChange { state: ConnectionState::Connected, reason };
-    let stored = store.token_renewed(id, "bench", generation, &renewed, &change, now).await?;
+    let change = StateChange {
+        state: ConnectionState::Connected,
+        reason,
+    };
+    let stored = store
+        .token_renewed(id, "bench", generation, &renewed, &change, now)
+        .await?;
     anyhow::ensure!(stored, "the generation has passed");
     Ok(())
 }

@@ -65,7 +65,11 @@ fn scenarios() -> Vec<Scenario> {
     let ms = Duration::from_millis;
     let mut all = Vec::new();
     for rotation in [Rotation::Strict, Rotation::Lenient] {
-        let plain = Behaviour { rotation, latency: ms(50), first: First::Answered };
+        let plain = Behaviour {
+            rotation,
+            latency: ms(50),
+            first: First::Answered,
+        };
         let base = Scenario {
             name: "one server",
             behaviour: plain,
@@ -75,36 +79,63 @@ fn scenarios() -> Vec<Scenario> {
             crash: None,
             persistent: Persistence::AskOnce,
         };
-        let three = Scenario { servers: 3, callers: 30, ..base };
-        let few = Scenario { servers: 3, callers: 20, accounts: 5, ..base };
+        let three = Scenario {
+            servers: 3,
+            callers: 30,
+            ..base
+        };
+        let few = Scenario {
+            servers: 3,
+            callers: 20,
+            accounts: 5,
+            ..base
+        };
         all.extend([
             base,
-            Scenario { name: "three servers", ..three },
+            Scenario {
+                name: "three servers",
+                ..three
+            },
             Scenario {
                 name: "the answer takes 3 s",
-                behaviour: Behaviour { latency: ms(3_000), ..plain },
+                behaviour: Behaviour {
+                    latency: ms(3_000),
+                    ..plain
+                },
                 ..few
             },
             Scenario {
                 name: "the answer takes 12 s",
-                behaviour: Behaviour { latency: ms(12_000), ..plain },
+                behaviour: Behaviour {
+                    latency: ms(12_000),
+                    ..plain
+                },
                 ..few
             },
             Scenario {
                 name: "first refused with 503",
-                behaviour: Behaviour { first: First::Unavailable, ..plain },
+                behaviour: Behaviour {
+                    first: First::Unavailable,
+                    ..plain
+                },
                 persistent: Persistence::AskAgain,
                 ..few
             },
             Scenario {
                 name: "first answer cut off",
-                behaviour: Behaviour { first: First::Cut, ..plain },
+                behaviour: Behaviour {
+                    first: First::Cut,
+                    ..plain
+                },
                 persistent: Persistence::AskAgain,
                 ..few
             },
             Scenario {
                 name: "a server dies asking",
-                behaviour: Behaviour { latency: ms(1_000), ..plain },
+                behaviour: Behaviour {
+                    latency: ms(1_000),
+                    ..plain
+                },
                 crash: Some(ms(400)),
                 persistent: Persistence::AskAgain,
                 ..few
@@ -122,14 +153,24 @@ struct Call {
 
 /// The servers of a contender.
 enum Field {
-    Tieline { servers: Vec<Server>, api_key: String, launch: Launch },
-    Model { servers: Vec<Arc<Model>>, shared: Arc<Shared>, origin: String },
+    Tieline {
+        servers: Vec<Server>,
+        api_key: String,
+        launch: Launch,
+    },
+    Model {
+        servers: Vec<Arc<Model>>,
+        shared: Arc<Shared>,
+        origin: String,
+    },
 }
 
 /// Runs every scenario against everybody.
 pub async fn run(program: &Path, postgres: &str, only: Option<&str>) -> anyhow::Result<()> {
-    println!("| token server | what happens | who | token requests per account (1 is right) | \
-              second uses of a token | callers refused | accounts lost | wait p50 | p99 | longest |");
+    println!(
+        "| token server | what happens | who | token requests per account (1 is right) | \
+              second uses of a token | callers refused | accounts lost | wait p50 | p99 | longest |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for scenario in scenarios() {
         if only.is_some_and(|only| !scenario.name.contains(only)) {
@@ -151,8 +192,16 @@ async fn measure(
     let directory = tempfile::tempdir()?;
     let tls = Tls::make(directory.path())?;
     let servers = Servers::start(Arc::clone(&tls.server), scenario.behaviour).await?;
-    let (mut field, accounts) =
-        field(program, postgres, contender, scenario, directory.path(), &tls, &servers).await?;
+    let (mut field, accounts) = field(
+        program,
+        postgres,
+        contender,
+        scenario,
+        directory.path(),
+        &tls,
+        &servers,
+    )
+    .await?;
     let client = tls.client()?;
     warm_up(&field, &client, scenario).await;
     let calls = play(&mut field, &client, scenario, &accounts).await;
@@ -171,13 +220,22 @@ async fn field(
     let Contender::Model(kind) = contender else {
         return tieline(program, postgres, scenario, directory, tls, token_server).await;
     };
-    let accounts: Vec<String> =
-        (0..scenario.accounts).map(|number| format!("account{number}")).collect();
+    let accounts: Vec<String> = (0..scenario.accounts)
+        .map(|number| format!("account{number}"))
+        .collect();
     let shared = Shared::new(&accounts, token_server.token_url(), tls.client()?);
-    let servers =
-        (0..scenario.servers).map(|_| Model::new(kind, Arc::clone(&shared))).collect();
+    let servers = (0..scenario.servers)
+        .map(|_| Model::new(kind, Arc::clone(&shared)))
+        .collect();
     let origin = token_server.origin();
-    Ok((Field::Model { servers, shared, origin }, accounts))
+    Ok((
+        Field::Model {
+            servers,
+            shared,
+            origin,
+        },
+        accounts,
+    ))
 }
 
 async fn tieline(
@@ -212,7 +270,14 @@ async fn tieline(
         let beside = launch.beside(&directory.join(format!("server-{number}")))?;
         servers.push(beside.serve().await?);
     }
-    Ok((Field::Tieline { servers, api_key: seeded.api_key, launch }, seeded.accounts))
+    Ok((
+        Field::Tieline {
+            servers,
+            api_key: seeded.api_key,
+            launch,
+        },
+        seeded.accounts,
+    ))
 }
 
 /// Opens the connections that the callers use, so that no wait holds a handshake.
@@ -239,8 +304,10 @@ async fn play(
     let mut calls = Vec::new();
     if scenario.latency() > Duration::from_millis(100) || scenario.crash.is_some() {
         // Slow: all accounts side by side.
-        let pending: Vec<_> =
-            accounts.iter().map(|account| start(field, client, scenario, account)).collect();
+        let pending: Vec<_> = accounts
+            .iter()
+            .map(|account| start(field, client, scenario, account))
+            .collect();
         if let Some(after) = scenario.crash {
             tokio::time::sleep_until(begun + after).await;
             crash(field, &pending).await;
@@ -301,20 +368,20 @@ fn caller(
 ) -> impl Future<Output = Call> + Send + 'static {
     let (client, account) = (client.clone(), account.to_owned());
     let way = match field {
-        Field::Tieline { servers, api_key, .. } => {
-            Way::Gateway(servers[server].gateway.clone(), api_key.clone())
-        }
-        Field::Model { servers, origin, .. } => {
-            Way::Model(Arc::clone(&servers[server]), origin.clone())
-        }
+        Field::Tieline {
+            servers, api_key, ..
+        } => Way::Gateway(servers[server].gateway.clone(), api_key.clone()),
+        Field::Model {
+            servers, origin, ..
+        } => Way::Model(Arc::clone(&servers[server]), origin.clone()),
     };
     async move {
         let begun = Instant::now();
         loop {
             let answered = way.call(&client, &account).await;
             let wait = begun.elapsed();
-            let again = scenario.persistent == Persistence::AskAgain
-                && wait < Duration::from_secs(60);
+            let again =
+                scenario.persistent == Persistence::AskAgain && wait < Duration::from_secs(60);
             if answered.is_ok() || !again {
                 return Call { answered, wait };
             }
@@ -336,13 +403,19 @@ impl Way {
                 .bearer_auth(api_key),
             Way::Model(model, origin) => {
                 let token = model.token(account).await?;
-                client.get(format!("{origin}/api/data/v9.2/WhoAmI")).bearer_auth(token)
+                client
+                    .get(format!("{origin}/api/data/v9.2/WhoAmI"))
+                    .bearer_auth(token)
             }
         };
         let answer = request.send().await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| error.to_string())?;
-        if status == 200 { Ok(()) } else { Err(format!("{status} {text}")) }
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(format!("{status} {text}"))
+        }
     }
 }
 
@@ -369,7 +442,12 @@ async fn report(
     }
     let refused = calls.iter().filter(|call| call.answered.is_err()).count();
     if let Some(call) = calls.iter().find(|call| call.answered.is_err()) {
-        eprintln!("{}, {}: {:?}", contender.name(), scenario.name, call.answered);
+        eprintln!(
+            "{}, {}: {:?}",
+            contender.name(),
+            scenario.name,
+            call.answered
+        );
     }
     let waits = Waits::new(calls.iter().map(|call| call.wait).collect());
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]

@@ -35,12 +35,22 @@ async fn main() -> anyhow::Result<()> {
         ["contend", only] => contend::run(&program, &postgres, Some(only)).await,
         ["scale", database, accounts, used] => {
             let (accounts, used) = (accounts.parse()?, used.parse()?);
-            let scale = scale::Scale { program, postgres: on(database), accounts, used };
+            let scale = scale::Scale {
+                program,
+                postgres: on(database),
+                accounts,
+                used,
+            };
             scale::rest_and_use(&scale).await
         }
         ["renew", database, accounts, seconds] => {
             let accounts = accounts.parse()?;
-            let scale = scale::Scale { program, postgres: on(database), accounts, used: 0 };
+            let scale = scale::Scale {
+                program,
+                postgres: on(database),
+                accounts,
+                used: 0,
+            };
             scale::renew(&scale, seconds.parse()?).await
         }
         ["ticks", database] => scale::ticks(&program, on(database).as_deref()).await,

@@ -131,7 +131,10 @@ impl Servers {
         match self.behaviour().rotation {
             Rotation::Strict => format!("{}/oauth/token", self.origin()),
             Rotation::Lenient => {
-                format!("{}/6f9a8c1e-0000-4000-8000-000000000001/oauth2/v2.0/token", self.origin())
+                format!(
+                    "{}/6f9a8c1e-0000-4000-8000-000000000001/oauth2/v2.0/token",
+                    self.origin()
+                )
             }
         }
     }
@@ -146,11 +149,17 @@ impl Servers {
 
     /// Changes how it behaves.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
+        *self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
 
     fn behaviour(&self) -> Behaviour {
-        *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was seen of an account.
@@ -176,10 +185,14 @@ impl Servers {
             let _ = stream.set_nodelay(true);
             let (servers, tls) = (Arc::clone(&self), tls.clone());
             tokio::spawn(async move {
-                let Ok(stream) = tls.accept(stream).await else { return };
+                let Ok(stream) = tls.accept(stream).await else {
+                    return;
+                };
                 let service = service_fn(move |request| Arc::clone(&servers).answer(request));
                 let builder = auto::Builder::new(TokioExecutor::new());
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                let _ = builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     }
@@ -191,7 +204,11 @@ impl Servers {
         if request.uri().path().starts_with("/api/") {
             return Ok(organization(&request));
         }
-        let body = request.into_body().collect().await.map_err(io::Error::other)?;
+        let body = request
+            .into_body()
+            .collect()
+            .await
+            .map_err(io::Error::other)?;
         self.token(&body.to_bytes()).await
     }
 
@@ -206,12 +223,16 @@ impl Servers {
         let behaviour = self.behaviour();
         let (outcome, first) = self.arrived(&account, serial, behaviour);
         // Whoever hangs up is no longer under way.
-        let _under_way = UnderWay { servers: &self, account: &account };
+        let _under_way = UnderWay {
+            servers: &self,
+            account: &account,
+        };
         tokio::time::sleep(behaviour.latency).await;
         match (first, behaviour.first, outcome) {
-            (true, First::Unavailable, _) => {
-                Ok(refused("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE))
-            }
+            (true, First::Unavailable, _) => Ok(refused(
+                "temporarily_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+            )),
             (true, First::Cut, _) => Err(io::Error::other("cut, as the scenario wants")),
             (_, _, None) => Ok(refused("invalid_grant", StatusCode::BAD_REQUEST)),
             (_, _, Some(serial)) => {
@@ -253,7 +274,11 @@ struct UnderWay<'a> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let mut all = self.servers.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .servers
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = all.get_mut(self.account) {
             seen.under_way -= 1;
         }
@@ -272,20 +297,30 @@ fn granted(account: &str, serial: u64) -> Response<Full<Bytes>> {
 }
 
 fn refused(error: &str, status: StatusCode) -> Response<Full<Bytes>> {
-    json(status, &serde_json::json!({ "error": error, "error_description": error }))
+    json(
+        status,
+        &serde_json::json!({ "error": error, "error_description": error }),
+    )
 }
 
 /// Who am I, for whoever shows an access token of ours.
 fn organization(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let shown = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let known = shown
         .and_then(|value| value.strip_prefix("Bearer "))
         .and_then(|token| parsed(token, "a"));
     match known {
-        Some((account, serial)) => {
-            json(StatusCode::OK, &serde_json::json!({ "UserId": account, "Serial": serial }))
-        }
-        None => json(StatusCode::UNAUTHORIZED, &serde_json::json!({ "error": "unauthorized" })),
+        Some((account, serial)) => json(
+            StatusCode::OK,
+            &serde_json::json!({ "UserId": account, "Serial": serial }),
+        ),
+        None => json(
+            StatusCode::UNAUTHORIZED,
+            &serde_json::json!({ "error": "unauthorized" }),
+        ),
     }
 }
 
@@ -293,7 +328,8 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let kind = hyper::header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, kind);
     response
 }
-

@@ -57,7 +57,11 @@ pub async fn rest_and_use(scale: &Scale) -> anyhow::Result<()> {
     let (before, at) = (stats::cpu(server.pid()), Instant::now());
     tokio::time::sleep(Duration::from_secs(10)).await;
     let share = (stats::cpu(server.pid()) - before) / at.elapsed().as_secs_f64();
-    println!("at rest: {} kB resident, {:.2} % of a core", stats::memory(server.pid()).0, share * 100.0);
+    println!(
+        "at rest: {} kB resident, {:.2} % of a core",
+        stats::memory(server.pid()).0,
+        share * 100.0
+    );
     // The first ones fill caches and pools that are there once.
     let warm = scale.used.min(10_000);
     touch(&place, &server, &place.seeded.accounts[..warm]).await?;
@@ -65,12 +69,18 @@ pub async fn rest_and_use(scale: &Scale) -> anyhow::Result<()> {
     let rest = &place.seeded.accounts[warm..scale.used];
     let rate = touch(&place, &server, rest).await?;
     let last = stats::memory(server.pid()).0;
-    println!("after {warm} accounts: {first} kB; after {} more: {last} kB", rest.len());
+    println!(
+        "after {warm} accounts: {first} kB; after {} more: {last} kB",
+        rest.len()
+    );
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let each = (last.saturating_sub(first) * 1024) as f64 / rest.len().max(1) as f64;
     println!("bytes per used account: {each:.0}; first calls in a second: {rate:.0}");
     let rate = touch(&place, &server, rest).await?;
-    println!("second calls in a second: {rate:.0}; resident {} kB", stats::memory(server.pid()).0);
+    println!(
+        "second calls in a second: {rate:.0}; resident {} kB",
+        stats::memory(server.pid()).0
+    );
     server.kill().await;
     Ok(())
 }
@@ -83,7 +93,10 @@ pub async fn renew(scale: &Scale, seconds: u64) -> anyhow::Result<()> {
     let mut rates = Vec::new();
     let cpu = stats::cpu(server.pid());
     for _ in 0..seconds {
-        let (before, at) = (place.token_server.renewed.load(Ordering::Relaxed), Instant::now());
+        let (before, at) = (
+            place.token_server.renewed.load(Ordering::Relaxed),
+            Instant::now(),
+        );
         tokio::time::sleep(Duration::from_secs(1)).await;
         let done = place.token_server.renewed.load(Ordering::Relaxed) - before;
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -93,11 +106,18 @@ pub async fn renew(scale: &Scale, seconds: u64) -> anyhow::Result<()> {
     server.kill().await;
     let answered = place.token_server.renewed.load(Ordering::Relaxed);
     rates.sort_by(f64::total_cmp);
-    println!("renewals in a second: median {:.0}, lowest {:.0}, highest {:.0}; {:.0} % of a core; {} kB",
-        rates[rates.len() / 2], rates[0], rates[rates.len() - 1],
+    println!(
+        "renewals in a second: median {:.0}, lowest {:.0}, highest {:.0}; {:.0} % of a core; {} kB",
+        rates[rates.len() / 2],
+        rates[0],
+        rates[rates.len() - 1],
         used / f64::from(u32::try_from(seconds).unwrap_or(1)) * 100.0,
-        stats::memory(server.pid()).1);
-    println!("answered by the token server until the kill: {answered}; stored: {}", stored(&place).await?);
+        stats::memory(server.pid()).1
+    );
+    println!(
+        "answered by the token server until the kill: {answered}; stored: {}",
+        stored(&place).await?
+    );
     Ok(())
 }
 
@@ -119,8 +139,11 @@ async fn stored(place: &Place) -> anyhow::Result<i64> {
 async fn place(scale: &Scale, expires_in: i64, due: (i64, i64)) -> anyhow::Result<Place> {
     let directory = tempfile::tempdir()?;
     let tls = Tls::make(directory.path())?;
-    let behaviour =
-        Behaviour { rotation: Rotation::Lenient, latency: Duration::ZERO, first: First::Answered };
+    let behaviour = Behaviour {
+        rotation: Rotation::Lenient,
+        latency: Duration::ZERO,
+        first: First::Answered,
+    };
     let token_server = Servers::start(Arc::clone(&tls.server), behaviour).await?;
     let database_url = match &scale.postgres {
         Some(url) => Some(crate::postgres::fresh(url).await?),
@@ -143,9 +166,19 @@ async fn place(scale: &Scale, expires_in: i64, due: (i64, i64)) -> anyhow::Resul
     };
     let begun = Instant::now();
     let seeded = seed::seed(&launch.data_dir, launch.database_url.as_deref(), &plan).await?;
-    eprintln!("seeded {} accounts in {:?}", scale.accounts, begun.elapsed());
+    eprintln!(
+        "seeded {} accounts in {:?}",
+        scale.accounts,
+        begun.elapsed()
+    );
     let client = tls.client()?;
-    Ok(Place { _directory: directory, launch, token_server, client, seeded })
+    Ok(Place {
+        _directory: directory,
+        launch,
+        token_server,
+        client,
+        seeded,
+    })
 }
 
 /// One call for each account; gives calls per second.
@@ -187,9 +220,9 @@ pub async fn ticks(program: &Path, postgres: Option<&str>) -> anyhow::Result<()>
             accounts,
             used: 0,
         };
-        // Nothing due, then two hundred of them.
+        // Nothing due, some, more than are claimed at a time, and everything.
         let place = place(&scale, HOUR, (HOUR, HOUR)).await?;
-        for due in [0_i64, 200] {
+        for due in [0, 100, 900, i64::try_from(accounts)? - 1] {
             let (plan, took) = crate::ticks::tick(&place.launch, due).await?;
             println!("{accounts} accounts, {due} due: median {took:?}\n{plan}");
         }

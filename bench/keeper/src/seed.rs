@@ -66,7 +66,12 @@ impl Rows {
     fn row(&self, number: usize) -> Row {
         let id = Ulid::new().to_string();
         let seal = |table: &str, column: &str, text: &str| {
-            let place = AssociatedData { table, column, row: &id, version: 1 };
+            let place = AssociatedData {
+                table,
+                column,
+                row: &id,
+                version: 1,
+            };
             self.keys.seal(&place, text.as_bytes()).0
         };
         let (after, spread) = self.plan.due;
@@ -75,8 +80,16 @@ impl Rows {
         Row {
             name: format!("Account {number:07}"),
             secret: seal("account", "client_secret", "s3cret+value"),
-            refresh: seal("account_token", "refresh_token", &oauth::refresh_token(&id, 1)),
-            access: seal("account_token", "access_token", &oauth::access_token(&id, 1)),
+            refresh: seal(
+                "account_token",
+                "refresh_token",
+                &oauth::refresh_token(&id, 1),
+            ),
+            access: seal(
+                "account_token",
+                "access_token",
+                &oauth::access_token(&id, 1),
+            ),
             expires_at: self.now + self.plan.expires_in,
             renew_at: self.now + after + share,
             id,
@@ -133,11 +146,24 @@ fn sqlite(path: &Path, rows: &Rows, key: &[u8; 32]) -> anyhow::Result<Vec<String
         for number in 0..plan.accounts {
             let row = rows.row(number);
             account.execute(rusqlite::params![
-                row.id, WORKSPACE, row.name, plan.authorization_url, plan.token_url, api,
-                CLIENT_ID, row.secret, rows.now
+                row.id,
+                WORKSPACE,
+                row.name,
+                plan.authorization_url,
+                plan.token_url,
+                api,
+                CLIENT_ID,
+                row.secret,
+                rows.now
             ])?;
             token.execute(rusqlite::params![
-                row.id, row.refresh, row.access, row.expires_at, rows.now, client_key, row.renew_at
+                row.id,
+                row.refresh,
+                row.access,
+                row.expires_at,
+                rows.now,
+                client_key,
+                row.renew_at
             ])?;
             ids.push(row.id);
         }
@@ -173,7 +199,14 @@ async fn postgres(url: &str, rows: &Rows, key: &[u8; 32]) -> anyhow::Result<Vec<
                  changed_by) FROM STDIN",
             )
             .await?;
-        accounts.send(made.iter().map(|row| account_line(rows, row)).collect::<String>().as_bytes()).await?;
+        accounts
+            .send(
+                made.iter()
+                    .map(|row| account_line(rows, row))
+                    .collect::<String>()
+                    .as_bytes(),
+            )
+            .await?;
         accounts.finish().await?;
         let mut tokens = pool
             .copy_in_raw(
@@ -181,18 +214,33 @@ async fn postgres(url: &str, rows: &Rows, key: &[u8; 32]) -> anyhow::Result<Vec<
                  access_expires_at, obtained_at, scope, client_key, failures, renew_at) FROM STDIN",
             )
             .await?;
-        tokens.send(made.iter().map(|row| token_line(rows, row)).collect::<String>().as_bytes()).await?;
+        tokens
+            .send(
+                made.iter()
+                    .map(|row| token_line(rows, row))
+                    .collect::<String>()
+                    .as_bytes(),
+            )
+            .await?;
         tokens.finish().await?;
         ids.extend(made.into_iter().map(|row| row.id));
     }
     let grants = r#"{"scope":"all_accounts"}"#;
     sqlx::query("INSERT INTO consumer VALUES ($1, $1, 'bench', 'bench', $2, $3)")
-        .bind(WORKSPACE).bind(grants).bind(rows.now).execute(&pool).await?;
+        .bind(WORKSPACE)
+        .bind(grants)
+        .bind(rows.now)
+        .execute(&pool)
+        .await?;
     sqlx::query(
         "INSERT INTO api_key (id, consumer_id, hash, prefix, created_at) \
          VALUES ($1, $1, $2, 'tl_bench', $3)",
     )
-    .bind(WORKSPACE).bind(key.as_slice()).bind(rows.now).execute(&pool).await?;
+    .bind(WORKSPACE)
+    .bind(key.as_slice())
+    .bind(rows.now)
+    .execute(&pool)
+    .await?;
     sqlx::raw_sql("ANALYZE").execute(&pool).await?;
     pool.close().await;
     Ok(ids)
@@ -204,15 +252,25 @@ fn account_line(rows: &Rows, row: &Row) -> String {
         "{}\t{WORKSPACE}\tmicrosoft_dynamics_365\t{}\t{}\tf\t{}\t{}\t{}/api/data/v9.2\t{CLIENT_ID}\t\
          authorization_code\t\t\\\\x{}\t1\t{now}\tconnected\t{now}\tconsented\t\t1\t{now}\tseed\t\
          {now}\tseed\n",
-        row.id, row.name, row.name.to_lowercase(), plan.authorization_url, plan.token_url,
-        plan.origin, hex(&row.secret),
+        row.id,
+        row.name,
+        row.name.to_lowercase(),
+        plan.authorization_url,
+        plan.token_url,
+        plan.origin,
+        hex(&row.secret),
     )
 }
 
 fn token_line(rows: &Rows, row: &Row) -> String {
     format!(
         "{}\t1\t\\\\x{}\t\\\\x{}\t{}\t{}\tuser_impersonation\t{}\t0\t{}\n",
-        row.id, hex(&row.refresh), hex(&row.access), row.expires_at, rows.now, rows.client_key(),
+        row.id,
+        hex(&row.refresh),
+        hex(&row.access),
+        row.expires_at,
+        rows.now,
+        rows.client_key(),
         row.renew_at,
     )
 }
@@ -243,7 +301,10 @@ pub async fn durable(
         }
         Some(url) => {
             let mut connection: PgConnection = PgConnectOptions::from_str(url)?.connect().await?;
-            sqlx::query_as(sql).bind(account).fetch_optional(&mut connection).await?
+            sqlx::query_as(sql)
+                .bind(account)
+                .fetch_optional(&mut connection)
+                .await?
         }
     };
     let Some((generation, Some(sealed))) = row else {

@@ -16,7 +16,10 @@ impl Waits {
     /// The wait that so many of a hundred do not exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let last = self.0.len().saturating_sub(1);
-        self.0.get(last * percent / 100).copied().unwrap_or_default()
+        self.0
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The longest.
@@ -42,7 +45,8 @@ pub fn memory(pid: u32) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or(0)
     };
     (field("VmRSS:"), field("VmHWM:"))
 }
@@ -54,6 +58,10 @@ pub fn cpu(pid: u32) -> f64 {
         let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse::<f64>().ok()
     };
-    let all = tasks.into_iter().flatten().flatten().filter_map(|task| of(task.path()));
+    let all = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| of(task.path()));
     all.sum::<f64>() / 1e9
 }

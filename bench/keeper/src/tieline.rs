@@ -42,7 +42,10 @@ impl Launch {
             .env("TIELINE_OUTBOUND_ALLOW_LOOPBACK", "true")
             .env("TIELINE_OUTBOUND_CA_FILE", &self.authority)
             .env("TIELINE_ADMIN_PASSWORD", "a long enough password")
-            .env("TIELINE_LOG_LEVEL", std::env::var("BENCH_LOG").unwrap_or("warn,tieline::commands=info".into()))
+            .env(
+                "TIELINE_LOG_LEVEL",
+                std::env::var("BENCH_LOG").unwrap_or("warn,tieline::commands=info".into()),
+            )
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -56,7 +59,10 @@ impl Launch {
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = self.command(&["migrate"]).output().await?;
         if !done.status.success() {
-            bail!("tieline migrate failed: {}", String::from_utf8_lossy(&done.stderr));
+            bail!(
+                "tieline migrate failed: {}",
+                String::from_utf8_lossy(&done.stderr)
+            );
         }
         Ok(())
     }
@@ -69,14 +75,19 @@ impl Launch {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))?;
         std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { data_dir: data_dir.to_owned(), ..self.clone() })
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            ..self.clone()
+        })
     }
 
     /// Starts a server and waits until it serves.
     pub async fn serve(&self) -> anyhow::Result<Server> {
         let (console, gateway) = (free_port()?, free_port()?);
-        let (at_console, at_gateway) =
-            (format!("127.0.0.1:{console}"), format!("127.0.0.1:{gateway}"));
+        let (at_console, at_gateway) = (
+            format!("127.0.0.1:{console}"),
+            format!("127.0.0.1:{gateway}"),
+        );
         let begun = Instant::now();
         let mut child = self
             .command(&["serve", "--console", &at_console, "--gateway", &at_gateway])
@@ -124,5 +135,7 @@ impl Server {
 }
 
 fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
 }

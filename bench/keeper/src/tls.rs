@@ -35,7 +35,11 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], private)?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { server: Arc::new(server), authority, roots })
+        Ok(Self {
+            server: Arc::new(server),
+            authority,
+            roots,
+        })
     }
 
     /// A client that trusts the authority.

@@ -45,7 +45,7 @@ macro_rules! grouped {
             }
             $crate::database::Database::Postgres(pool) => {
                 let given = ($($name.to_owned(),)*);
-                let mut open = pool.begin().await?;
+                let mut open = $crate::database::begin(pool).await?;
                 let written: Result<_, $crate::error::StoreError> = async {
                     let ($($name,)*) = &given;
                     let $tx = &mut *open;

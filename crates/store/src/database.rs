@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::Connection;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, Postgres, Transaction};
 use tieline_vault::{AssociatedData, KeyRing, Sealed};
 
 use crate::commit::{Bell, Group};
@@ -71,6 +71,17 @@ macro_rules! reading {
     };
 }
 
+/// Runs a single statement that writes and that nobody needs to be told of: it is a transaction of
+/// its own.
+macro_rules! writer {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { write: $pool, .. } => $body,
+            $crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
 /// Runs a block in a transaction that writes. Leaving the block early rolls back; reaching its end
 /// commits, and tells the other servers.
 macro_rules! writing {
@@ -84,7 +95,7 @@ macro_rules! writing {
                 value
             }
             $crate::database::Database::Postgres(pool) => {
-                let mut $tx = pool.begin().await?;
+                let mut $tx = $crate::database::begin(pool).await?;
                 let value = $body;
                 sqlx::query("SELECT pg_notify('tieline_change', '')")
                     .execute(&mut *$tx)
@@ -116,7 +127,7 @@ macro_rules! lock_tokens {
             .await?
     };
 }
-pub(crate) use {lock_tokens, lock_workspace, reading, writing};
+pub(crate) use {lock_tokens, lock_workspace, reading, writer, writing};
 
 impl Store {
     /// Opens `sqlite:///path/to/file` or `postgres://…`.
@@ -288,6 +299,15 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
         options.mode(0o600);
     }
     options.open(path).map(|_| ()).map_err(failed)
+}
+
+/// Begins a transaction in PostgreSQL, in a task of its own. The driver forgets a `BEGIN` whose
+/// caller goes away before the answer: the connection would return to the pool within a
+/// transaction, and the next statement that runs alone on it would never be committed.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    Ok(begun.map_err(|_| StoreError::Stopped)??)
 }
 
 // === texts ===

@@ -81,13 +81,18 @@ impl Shared {
     /// The refresh token that would survive a restart.
     pub fn durable(&self, account: &str) -> Option<String> {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        stored.get(account).map(|stored| stored.refresh_token.clone())
+        stored
+            .get(account)
+            .map(|stored| stored.refresh_token.clone())
     }
 
     async fn load(&self, account: &str) -> Result<Stored, String> {
         tokio::time::sleep(ROUND_TRIP).await;
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        stored.get(account).cloned().ok_or_else(|| "the session is gone".to_owned())
+        stored
+            .get(account)
+            .cloned()
+            .ok_or_else(|| "the session is gone".to_owned())
     }
 
     async fn save(&self, account: &str, new: Stored) {
@@ -98,7 +103,10 @@ impl Shared {
 
     async fn clear(&self, account: &str) {
         tokio::time::sleep(ROUND_TRIP).await;
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+        self.stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(account);
     }
 
     async fn note_failure(&self, account: &str) {
@@ -143,7 +151,11 @@ impl Model {
     /// A server of a kind.
     pub fn new(kind: Kind, shared: Arc<Shared>) -> Arc<Self> {
         let nango = nango::InFlight::default();
-        Arc::new(Self { kind, shared, nango })
+        Arc::new(Self {
+            kind,
+            shared,
+            nango,
+        })
     }
 
     /// An access token that is good, as this kind of server finds one.

@@ -45,7 +45,11 @@ pub(super) async fn token(model: &Arc<Model>, account: &str) -> Result<String, S
 fn start(model: Arc<Model>, account: String) -> Refresh {
     async move {
         let result = execute(&model.shared, &account).await;
-        model.nango.lock().unwrap_or_else(PoisonError::into_inner).remove(&account);
+        model
+            .nango
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&account);
         result
     }
     .boxed()

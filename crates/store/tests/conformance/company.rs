@@ -1,12 +1,13 @@
 //! Renewals that are written at the same moment: they may share a transaction, and none may notice
 //! the others by anything but the time it takes.
 
+use chrono::TimeDelta;
 use futures_util::future;
 use sqlx::{Connection, SqliteConnection};
 use tieline_core::{AccountId, ConnectionState};
-use tieline_store::{Store, StoreError};
+use tieline_store::{LeasePurpose, LeaseWish, Store, StoreError};
 
-use crate::support::{Database, connected, failed, later, now, renewed, shown, state};
+use crate::support::{Database, connected, failed, later, lease, now, renewed, shown, state};
 
 on_both!(
     renewals_that_end_together_are_each_stored_whole,
@@ -24,7 +25,7 @@ async fn renewals_that_end_together_are_each_stored_whole(db: &Database) {
     for id in &ids {
         let row = db.store.token(*id).await.expect("read").expect("a row");
         assert_eq!(row.generation, 2);
-        assert_eq!(row.lease_owner, None);
+        assert_eq!(row.lease, None);
         let (refresh, access) = (format!("refresh-{id}"), format!("access-{id}"));
         assert_eq!(shown(row.refresh_token.as_ref()), Some(refresh.as_str()));
         assert_eq!(shown(row.access_token.as_ref()), Some(access.as_str()));
@@ -56,10 +57,14 @@ async fn several_servers_write_together(db: &Database) {
     let (good, bad) = ids.split_at(TOGETHER / 2);
     let (stored, written) = tokio::join!(
         future::join_all(good.iter().map(|id| renew(&db.store, *id, 1))),
-        future::join_all(
-            bad.iter()
-                .map(|id| other.token_failed(*id, "one", 1, &failed, &change, now()))
-        ),
+        future::join_all(bad.iter().map(|id| other.token_failed(
+            *id,
+            "one",
+            1,
+            &failed,
+            &change,
+            now()
+        ))),
     );
     assert!(stored.into_iter().all(|stored| stored.expect("stored")));
     assert!(written.into_iter().all(|written| written.expect("written")));
@@ -90,7 +95,7 @@ async fn one_that_fails_takes_nothing_with_it() {
                 "its own error"
             );
             assert_eq!(row.generation, 1);
-            assert_eq!(row.lease_owner.as_deref(), Some("one"));
+            assert_eq!(row.lease.map(|lease| lease.owner).as_deref(), Some("one"));
         } else {
             assert!(stored.expect("stored"));
             assert_eq!(row.generation, 2);
@@ -109,9 +114,16 @@ async fn what_waits_for_the_disk_shares_a_transaction() {
     let before = commits(&db);
     let mut busy = SqliteConnection::connect(&db.url).await.expect("a writer");
     let tx = busy.begin_with("BEGIN IMMEDIATE").await.expect("the lock");
+    let wish = LeaseWish {
+        owner: "one",
+        seen: 1,
+        marked_by: None,
+        purpose: LeasePurpose::Spend,
+        life: TimeDelta::seconds(60),
+    };
     let mut leases: Vec<_> = ids
         .iter()
-        .map(|id| Box::pin(db.store.token_lease(*id, "one", later(60), now())))
+        .map(|id| Box::pin(db.store.token_lease(*id, &wish)))
         .collect();
     for lease in &mut leases {
         assert!(futures_util::poll!(lease).is_pending(), "the lock is taken");
@@ -145,12 +157,13 @@ async fn leased(db: &Database) -> Vec<AccountId> {
         let id = connected(&db.store, &format!("Account {place}")).await.id;
         ids.push(id);
     }
-    let leases = ids
-        .iter()
-        .map(|id| db.store.token_lease(*id, "one", later(60), now()));
-    for taken in future::join_all(leases).await {
-        assert!(taken.expect("asked"));
-    }
+    let leases = ids.iter().map(|id| lease(&db.store, *id, "one"));
+    assert!(
+        future::join_all(leases)
+            .await
+            .into_iter()
+            .all(|taken| taken)
+    );
     ids
 }
 

@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod commit;
 mod consent;
 mod consumer;
 mod database;

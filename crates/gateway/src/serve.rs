@@ -90,6 +90,8 @@ type Relayed = Passing<AnswerBody>;
 #[derive(Debug)]
 pub(crate) struct Told {
     body: Either<Relayed, Full<Bytes>>,
+    /// Why the body has ended too early; said once what came before it has gone out.
+    failed: Option<<Either<Relayed, Full<Bytes>> as Body>::Error>,
     _calling: Calling,
 }
 
@@ -101,7 +103,19 @@ impl Body for Told {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            // hyper drops what it has not written yet when a body fails. It writes when a body lets
+            // it wait, and the caller hears what Dynamics said until then.
+            Poll::Ready(Some(Err(error))) => {
+                self.failed = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -122,6 +136,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Told>, Infallible> {
     let told = |body| Told {
         body,
+        failed: None,
         _calling: calling,
     };
     if request.uri().path() == "/healthz" {

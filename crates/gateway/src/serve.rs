@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -92,7 +92,8 @@ pub(crate) struct Told {
     body: Either<Relayed, Full<Bytes>>,
     /// Why the body has ended too early; said once what came before it has gone out.
     failed: Option<<Either<Relayed, Full<Bytes>> as Body>::Error>,
-    _calling: Calling,
+    version: Version,
+    calling: Calling,
 }
 
 impl Body for Told {
@@ -104,6 +105,10 @@ impl Body for Told {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(error) = self.failed.take() {
+            // HTTP/1.0 knows no chunks: a body of unknown length ends with its connection.
+            if self.version == Version::HTTP_10 {
+                self.calling.spoil();
+            }
             return Poll::Ready(Some(Err(error)));
         }
         match Pin::new(&mut self.body).poll_frame(context) {
@@ -134,10 +139,12 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     scheme: &'static str,
 ) -> Result<Response<Told>, Infallible> {
+    let version = request.version();
     let told = |body| Told {
         body,
         failed: None,
-        _calling: calling,
+        version,
+        calling,
     };
     if request.uri().path() == "/healthz" {
         let body = Either::Right(Full::new(Bytes::from_static(b"ok\n")));

@@ -277,6 +277,22 @@ async fn an_answer_that_was_cut_is_never_whole_over_http2_either() {
 }
 
 #[test]
+fn an_answer_that_was_cut_ends_in_a_reset_where_nothing_else_can_say_so() {
+    let upstream = Upstream::start(|_| {
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n[CUT"
+            .to_vec()
+    });
+    let line = line(&upstream);
+    let request = line.request("GET /api/data/v9.2/x", "", "");
+    let mut stream = line.connect();
+    let request = request.replace("HTTP/1.1", "HTTP/1.0");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answered = Vec::new();
+    let error = stream.read_to_end(&mut answered).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn a_body_that_cannot_be_sent_again_is_the_callers_to_send_again() {
     let upstream = Upstream::start(|seen| match seen.token() {
         1 => answer("401 Unauthorized", "", ""),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -44,7 +45,7 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<String>,
     ports: Vec<(u16, u16)>,
     api: reqwest::Client,
-    cookie: String,
+    cookie: Mutex<String>,
     directory: TempDir,
 }
 
@@ -90,7 +91,7 @@ impl World {
             key: String::new(),
             accounts: Vec::new(),
             ports: Vec::new(),
-            cookie: String::new(),
+            cookie: Mutex::default(),
             directory,
         };
         let server = world.server(0).await?;
@@ -201,14 +202,14 @@ impl World {
         command
     }
 
-    async fn sign_in(&mut self, server: &Server) -> anyhow::Result<()> {
+    async fn sign_in(&self, server: &Server) -> anyhow::Result<()> {
         let url = format!("http://{}/api/v1/session", server.console);
         let credentials = json!({"email": EMAIL, "password": PASSWORD});
         let answer = self.api.post(url).json(&credentials).send().await?;
         let answer = answer.error_for_status()?;
         let cookie = answer.headers().get("set-cookie").context("no cookie")?;
         let cookie = cookie.to_str()?.split(';').next().unwrap_or_default();
-        self.cookie = cookie.to_owned();
+        *self.cookie() = cookie.to_owned();
         Ok(())
     }
 
@@ -245,17 +246,36 @@ impl World {
         path: &str,
         body: &Value,
     ) -> anyhow::Result<Value> {
-        let url = format!("http://{}/api/v1{path}", server.console);
-        let mut request = self.api.request(method.parse()?, url);
-        request = request.header("cookie", &self.cookie);
-        if !body.is_null() {
-            request = request.json(body);
+        let mut answer = self.send(server, method, path, body).await?;
+        // A session ends when the server's clock jumps.
+        if answer.status() == 401 {
+            self.sign_in(server).await?;
+            answer = self.send(server, method, path, body).await?;
         }
-        let answer = request.timeout(Duration::from_secs(20)).send().await?;
         let status = answer.status();
         let answer: Value = answer.json().await.unwrap_or_default();
         anyhow::ensure!(status.is_success(), "{method} {path}: {status} {answer}");
         Ok(answer)
+    }
+
+    async fn send(
+        &self,
+        server: &Server,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<reqwest::Response> {
+        let url = format!("http://{}/api/v1{path}", server.console);
+        let mut request = self.api.request(method.parse()?, url);
+        request = request.header("cookie", self.cookie().as_str());
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        Ok(request.timeout(Duration::from_secs(20)).send().await?)
+    }
+
+    fn cookie(&self) -> MutexGuard<'_, String> {
+        self.cookie.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The states of all accounts, by number.

@@ -141,6 +141,8 @@ impl Scene {
     async fn give_a_good_token(&self) -> anyhow::Result<()> {
         let life = |seconds: u32| json!({"action": "token-lifetime", "seconds": seconds});
         self.world.service.control("/entra", &life(3600)).await?;
+        // What the schedule brought before is no token of an hour.
+        self.world.reconnect(&self.server, GOOD).await?;
         let targets = [self.world.target(GOOD)];
         let since = Instant::now();
         let think = Duration::from_millis(50);

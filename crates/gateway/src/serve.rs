@@ -31,7 +31,7 @@ use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
 use crate::relay::{DIGESTS, check, relay};
 use crate::route::{Route, authority, is_beneath, route};
-use crate::turn::{Passing, Turner};
+use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
 
@@ -225,7 +225,7 @@ async fn pass(
     };
     let answer = forward(worker, line, call).await?;
     check(&answer)?;
-    Ok(relay(answer, &head.method, accepted, &ends))
+    Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }
 
 /// What turns the links in the caller's body, where it can have any.

@@ -31,7 +31,7 @@ impl Socket {
     pub(crate) fn reset(&self) {
         let stream = match self {
             Socket::Plain(stream) => stream,
-            Socket::Tls(stream) => stream.get_ref().0,
+            Socket::Tls(stream) => &stream.get_ref().0.stream,
         };
         // Where the system does not let us, it ends like any other.
         let _ = stream.set_zero_linger();

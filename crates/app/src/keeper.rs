@@ -26,6 +26,7 @@ mod timing;
 
 pub use live::LiveToken;
 pub(crate) use protocol::Ending;
+pub(crate) use slot::Seat;
 pub(crate) use timing::Pace;
 
 use std::sync::Arc;
@@ -191,12 +192,9 @@ impl Keeper {
         }
     }
 
-    pub(crate) fn note_use(&self, account: AccountId, ms: i64) {
-        let seconds = u32::try_from(ms / 1000).unwrap_or(u32::MAX);
-        let slots = self.0.slots.pin();
-        slots
-            .get_or_insert_with(account, Arc::default)
-            .note_use(seconds);
+    /// An account's place, to be kept beside what else is known of it.
+    pub(crate) fn seat(&self, account: AccountId) -> Seat {
+        Seat::of(self.slot(account))
     }
 
     /// Waits for renewals that are under way, so that no answer is lost; not longer than `limit`.

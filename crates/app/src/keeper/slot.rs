@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::{Notify, oneshot};
@@ -313,6 +314,34 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, Option<Box<Busy>>> {
         // Every critical section is a few assignments; a panic cannot leave them half done.
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An account's place, held from outside the keeper: a look at it costs no look into a map. Places
+/// are never taken away, so what it shows is what the keeper holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat(Arc<Slot>);
+
+impl Seat {
+    pub(super) fn of(slot: Arc<Slot>) -> Self {
+        Self(slot)
+    }
+
+    /// The token, if it may be handed out and nobody needs to begin its renewal.
+    pub(crate) fn fresh(&self, wall: DateTime<Utc>) -> Option<Arc<LiveToken>> {
+        let now = Moment {
+            wall,
+            steady: Instant::now(),
+        };
+        self.0
+            .fresh(now)
+            .filter(|token| !token.is_due_unnoticed(now))
+    }
+
+    /// Notes that the account is in use.
+    pub(crate) fn note_use(&self, ms: i64) {
+        self.0
+            .note_use(u32::try_from(ms / 1000).unwrap_or(u32::MAX));
     }
 }
 

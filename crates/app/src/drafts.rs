@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tieline_core::{
-    Account, AccountId, Actor, ConsentInfo, DraftId, GrantType, LadderReport, User,
+    Account, AccountId, Actor, ConsentInfo, CredentialSlot, DraftId, GrantType, LadderReport, User,
 };
 use tieline_store::{Draft, SecretChange};
 
@@ -56,6 +56,8 @@ struct Typed {
     api_url: String,
     client_id: String,
     secret_expires_on: String,
+    next_secret_expires_on: String,
+    remove: Vec<CredentialSlot>,
     grant: Option<GrantType>,
     notes: String,
 }
@@ -347,6 +349,8 @@ impl Typed {
             api_url: form.api_url.clone(),
             client_id: form.client_id.clone(),
             secret_expires_on: form.secret_expires_on.clone(),
+            next_secret_expires_on: form.next_secret_expires_on.clone(),
+            remove: form.remove.clone(),
             grant: form.grant,
             notes: form.notes.clone(),
         }
@@ -365,6 +369,11 @@ fn form_of(draft: &Draft) -> AccountForm {
         client_id: typed.client_id,
         client_secret: None,
         secret_expires_on: typed.secret_expires_on,
+        next_client_secret: None,
+        next_secret_expires_on: typed.next_secret_expires_on,
+        client_certificate: None,
+        next_client_certificate: None,
+        remove: typed.remove,
         refresh_token: None,
         grant: typed.grant,
         notes: typed.notes,

@@ -7,6 +7,7 @@ mod accounts;
 mod app;
 mod connect;
 mod consumers;
+mod credentials;
 mod drafts;
 mod error;
 mod form;

@@ -2,12 +2,13 @@
 //!
 //! The keeper and the test ladder both come here, so that a test says what a renewal would do.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
-use tieline_core::{ConnectionState, Evidence, GrantType, Language, Reason};
+use tieline_core::{ConnectionState, CredentialSlot, Evidence, GrantType, Language, Reason};
 use tieline_entra::{
     ClientIdentity, Credential, Dialect, Endpoints, Resource, TokenAnswer, TokenClient, TokenError,
     Verdict,
@@ -28,7 +29,8 @@ const LONGEST_LIFE: TimeDelta = TimeDelta::hours(30);
 pub(crate) struct Attempt<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) client_id: &'a str,
-    pub(crate) secret: Option<SecretString>,
+    /// The application's credentials, in the order in which they are tried.
+    pub(crate) credentials: Vec<Offered>,
     pub(crate) api_url: &'a url::Url,
     pub(crate) grant: GrantType,
     /// The refresh token to use; not looked at for client credentials.
@@ -39,9 +41,27 @@ pub(crate) struct Attempt<'a> {
     pub(crate) claims: Option<String>,
 }
 
+/// One of the application's credentials.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) slot: CredentialSlot,
+    pub(crate) credential: Credential,
+}
+
+/// A credential that the token service did not accept.
+#[derive(Debug)]
+pub(crate) struct RefusedCredential {
+    pub(crate) slot: CredentialSlot,
+    pub(crate) error: TokenError,
+}
+
 /// A token that was obtained.
 #[derive(Debug)]
 pub(crate) struct Obtained {
+    /// The credential that worked; none where the application has none.
+    pub(crate) by: Option<CredentialSlot>,
+    /// Those that were refused before it.
+    pub(crate) refused: Vec<RefusedCredential>,
     pub(crate) access_token: SecretString,
     pub(crate) refresh_token: Option<SecretString>,
     pub(crate) id_token: Option<SecretString>,
@@ -62,6 +82,8 @@ pub(crate) enum Failure {
     Outbound(OutboundError),
     /// The token service refused or failed.
     Token(TokenError),
+    /// The token service refused every credential that there is.
+    Credentials(Vec<RefusedCredential>),
     /// The answer holds a token that no header can carry.
     UnusableToken,
 }
@@ -77,23 +99,35 @@ impl Attempt<'_> {
         outbound
             .admit(self.endpoints.token())
             .map_err(Failure::Outbound)?;
+        if self.grant == GrantType::AuthorizationCode && self.refresh_token.is_none() {
+            return Err(Failure::NotConnected);
+        }
+        let ask = |credential| self.ask(tokens, credential, now);
+        first_accepted(self.credentials.clone(), ask, now).await
+    }
+
+    async fn ask(
+        &self,
+        tokens: &TokenClient,
+        credential: Option<Credential>,
+        now: DateTime<Utc>,
+    ) -> Result<TokenAnswer, TokenError> {
         let client = ClientIdentity {
             client_id: self.client_id.to_owned(),
-            credential: self.secret.clone().map(Credential::Secret),
+            credential,
+            now,
         };
         let resource = Resource::origin_of(self.api_url);
-        let answer = match self.grant {
-            GrantType::ClientCredentials => {
+        match (self.grant, &self.refresh_token) {
+            (GrantType::AuthorizationCode, Some(token)) => {
+                self.refresh(tokens, &client, &resource, token).await
+            }
+            _ => {
                 tokens
                     .client_credentials(self.endpoints, &client, &resource)
                     .await
             }
-            GrantType::AuthorizationCode => {
-                let token = self.refresh_token.as_ref().ok_or(Failure::NotConnected)?;
-                self.refresh(tokens, &client, &resource, token).await
-            }
-        };
-        Obtained::of(answer.map_err(Failure::Token)?, now)
+        }
     }
 
     /// Refreshes, and falls back on the previous refresh token where that is known to be harmless:
@@ -127,6 +161,39 @@ impl Attempt<'_> {
     }
 }
 
+/// Asks with one credential after the other in the same attempt, so that nobody waits for a second
+/// one. A proof of the client that is refused is looked at before what came with it, so neither a
+/// refresh token nor a code is spent by it.
+pub(crate) async fn first_accepted<Answer>(
+    credentials: Vec<Offered>,
+    ask: impl Fn(Option<Credential>) -> Answer,
+    now: DateTime<Utc>,
+) -> Result<Obtained, Failure>
+where
+    Answer: Future<Output = Result<TokenAnswer, TokenError>>,
+{
+    if credentials.is_empty() {
+        let answer = ask(None).await.map_err(Failure::Token)?;
+        return Obtained::of(answer, now);
+    }
+    let mut refused = Vec::new();
+    for Offered { slot, credential } in credentials {
+        match ask(Some(credential)).await {
+            Ok(answer) => {
+                let mut obtained = Obtained::of(answer, now)?;
+                obtained.by = Some(slot);
+                obtained.refused = refused;
+                return Ok(obtained);
+            }
+            Err(error) if error.refuses_client() => {
+                refused.push(RefusedCredential { slot, error });
+            }
+            Err(error) => return Err(Failure::Token(error)),
+        }
+    }
+    Err(Failure::Credentials(refused))
+}
+
 impl Obtained {
     /// Reads an answer. `now` is the moment before the request, so that a slow answer cannot make
     /// a token look younger than it is.
@@ -139,6 +206,8 @@ impl Obtained {
             .unwrap_or(ASSUMED_LIFE)
             .min(LONGEST_LIFE);
         Ok(Self {
+            by: None,
+            refused: Vec::new(),
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
@@ -168,6 +237,11 @@ impl Failure {
             Failure::Outbound(_) => "url-not-allowed",
             Failure::UnusableToken => "token-unusable",
             Failure::Token(error) => token_error_code(error),
+            // A lone refusal tells more by itself.
+            Failure::Credentials(refused) => match refused.as_slice() {
+                [only] => token_error_code(&only.error),
+                _ => "credentials-refused",
+            },
         }
     }
 
@@ -176,7 +250,9 @@ impl Failure {
         match self {
             Failure::NotConnected => ConnectionState::NotConnected,
             Failure::OtherClient => ConnectionState::NeedsConsent,
-            Failure::Settings | Failure::UnusableToken => ConnectionState::Misconfigured,
+            Failure::Settings | Failure::UnusableToken | Failure::Credentials(_) => {
+                ConnectionState::Misconfigured
+            }
             Failure::Outbound(OutboundError::Unresolved { .. } | OutboundError::Connect { .. }) => {
                 ConnectionState::Unreachable
             }
@@ -208,29 +284,8 @@ impl Failure {
     /// What was seen on the wire.
     pub(crate) fn evidence(&self) -> Evidence {
         match self {
-            Failure::Token(TokenError::Refused(refusal)) => Evidence {
-                host: None,
-                error: Some(refusal.error.clone()),
-                suberror: refusal.suberror.clone(),
-                code: refusal
-                    .error_codes
-                    .first()
-                    .map(|code| format!("AADSTS{code}")),
-                message: Some(refusal.description.clone()),
-                status: Some(refusal.status),
-                trace_id: refusal.trace_id.clone(),
-                correlation_id: refusal.correlation_id.clone(),
-                timestamp: refusal.timestamp.clone(),
-            },
-            Failure::Token(TokenError::Transport(fault)) => Evidence {
-                message: Some(fault.detail.clone()),
-                ..Evidence::default()
-            },
-            Failure::Token(TokenError::Unintelligible { status, reason }) => Evidence {
-                status: Some(*status),
-                message: Some(reason.clone()),
-                ..Evidence::default()
-            },
+            Failure::Token(error) => evidence_of(error),
+            Failure::Credentials(refused) => evidence_of_all(refused),
             Failure::Outbound(error) => Evidence {
                 message: Some(error.to_string()),
                 ..Evidence::default()
@@ -241,12 +296,12 @@ impl Failure {
 
     /// The reason as kept in the account's history.
     pub(crate) fn reason(&self) -> Reason {
-        let evidence = self.evidence();
-        let detail = match (evidence.code, evidence.message) {
-            (Some(code), Some(message)) if !message.contains(&code) => format!("{code}: {message}"),
-            (_, Some(message)) => message,
-            (Some(code), None) => code,
-            (None, None) => String::new(),
+        let detail = match self {
+            Failure::Token(error) => detail_of(error),
+            Failure::Credentials(refused) if refused.len() == 1 => {
+                refused.iter().map(|only| detail_of(&only.error)).collect()
+            }
+            _ => self.evidence().message.unwrap_or_default(),
         };
         Reason::new(self.code(), detail)
     }
@@ -271,6 +326,79 @@ impl Failure {
     }
 }
 
+fn evidence_of(error: &TokenError) -> Evidence {
+    match error {
+        TokenError::Refused(refusal) => Evidence {
+            host: None,
+            error: Some(refusal.error.clone()),
+            suberror: refusal.suberror.clone(),
+            code: refusal
+                .error_codes
+                .first()
+                .map(|code| format!("AADSTS{code}")),
+            message: Some(refusal.description.clone()),
+            status: Some(refusal.status),
+            trace_id: refusal.trace_id.clone(),
+            correlation_id: refusal.correlation_id.clone(),
+            timestamp: refusal.timestamp.clone(),
+        },
+        TokenError::Transport(fault) => Evidence {
+            message: Some(fault.detail.clone()),
+            ..Evidence::default()
+        },
+        TokenError::Unintelligible { status, reason } => Evidence {
+            status: Some(*status),
+            message: Some(reason.clone()),
+            ..Evidence::default()
+        },
+        TokenError::Unsigned => Evidence {
+            message: Some(error.to_string()),
+            ..Evidence::default()
+        },
+    }
+}
+
+/// What was said of each of several credentials; the ids are those of the last request.
+fn evidence_of_all(refused: &[RefusedCredential]) -> Evidence {
+    if let [only] = refused {
+        return evidence_of(&only.error);
+    }
+    let said: Vec<String> = refused
+        .iter()
+        .map(|one| format!("{}: {}", one.slot, detail_of(&one.error)))
+        .collect();
+    let mut evidence = refused
+        .last()
+        .map(|one| evidence_of(&one.error))
+        .unwrap_or_default();
+    evidence.message = Some(said.join(" | "));
+    let mut codes: Vec<String> = refused
+        .iter()
+        .filter_map(|one| evidence_of(&one.error).code)
+        .collect();
+    codes.dedup();
+    evidence.code = (!codes.is_empty()).then(|| codes.join(", "));
+    evidence
+}
+
+/// A code and what was said, the one not twice.
+fn detail_of(error: &TokenError) -> String {
+    let evidence = evidence_of(error);
+    match (evidence.code, evidence.message) {
+        (Some(code), Some(message)) if !message.contains(&code) => format!("{code}: {message}"),
+        (_, Some(message)) => message,
+        (Some(code), None) => code,
+        (None, None) => String::new(),
+    }
+}
+
+impl RefusedCredential {
+    /// Why, as it is kept with the credential.
+    pub(crate) fn reason(&self) -> Reason {
+        Reason::new(token_error_code(&self.error), detail_of(&self.error))
+    }
+}
+
 /// The code of a token error: what Microsoft's number says where it says something, otherwise what
 /// OAuth's own word says.
 fn token_error_code(error: &TokenError) -> &'static str {
@@ -281,6 +409,7 @@ fn token_error_code(error: &TokenError) -> &'static str {
             Verdict::Misconfigured => "token-refused",
             Verdict::NeedsConsent => "consent-lost",
         }),
+        TokenError::Unsigned => "certificate-not-signing",
         TokenError::Unintelligible { .. } => "token-service-unintelligible",
         TokenError::Transport(fault) => match fault.kind {
             TransportKind::Dns => "name-unresolved",

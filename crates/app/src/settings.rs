@@ -48,6 +48,7 @@ impl Settings {
             grant: self.grant,
             notes: self.notes.clone(),
             secret_expires_on: self.secret_expires_on,
+            credentials: Vec::new(),
         })
     }
 }

@@ -12,6 +12,7 @@ use tieline_store::{FailedRenewal, RenewedTokens, StateChange, StoreError, Token
 use super::schedule::{renew_at, retry_at};
 use super::slot::Slot;
 use super::{Keeper, LiveToken, Need};
+use crate::credentials;
 use crate::error::{Refused, Who};
 use crate::obtain::{Attempt, Failure, Obtained};
 use crate::settings::client_key;
@@ -190,16 +191,13 @@ impl Keeper {
         {
             return Err(Failure::OtherClient);
         }
-        let secret = self
-            .0
-            .store
-            .account_client_secret(account.id)
+        let credentials = credentials::offered(&self.0.store, account)
             .await
             .map_err(|error| self.unsealed(account, &error))?;
         let attempt = Attempt {
             endpoints: &endpoints,
             client_id: &account.client_id,
-            secret,
+            credentials,
             api_url: api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
@@ -225,6 +223,7 @@ impl Keeper {
                 .await;
         };
         let now = self.0.clock.now();
+        let (by, refused) = (obtained.by, obtained.refused);
         let used = job.slot.last_use() > job.row.obtained_at.map_or(0, |at| at.timestamp_millis());
         let renewed = RenewedTokens {
             refresh_token: obtained.refresh_token,
@@ -239,6 +238,7 @@ impl Keeper {
             reason: Reason::new("renewed", String::new()),
         };
         let stored = self.store_patiently(job, &renewed, &state).await?;
+        credentials::note(&self.0.store, &job.account, by, &refused, now).await;
         metrics::counter!("tieline_renewals_total", "outcome" => "renewed").increment(1);
         if stored {
             tracing::info!(account = %id, generation, "a token was renewed");
@@ -316,6 +316,7 @@ impl Keeper {
             state,
             reason: failure.reason(),
         };
+        credentials::note_failure(&self.0.store, &job.account, &failure, now).await;
         let seen = job.row.generation;
         self.0
             .store
@@ -430,7 +431,9 @@ fn remembered(account: &Account) -> Refused {
 
 /// The codes that a dead credential can have, as static texts.
 fn stable(code: &str) -> &'static str {
-    const LOCAL: [&str; 4] = [
+    const LOCAL: [&str; 6] = [
+        "credentials-refused",
+        "certificate-not-signing",
         "no-consent-yet",
         "consent-for-other-client",
         "settings-incomplete",

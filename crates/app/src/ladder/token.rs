@@ -8,12 +8,12 @@ use tieline_entra::{Claims, ClaimsError, Dialect, TokenClient, is_guid};
 use tieline_store::NewTokens;
 
 use super::{Climb, Found, Luggage};
-use crate::accounts::typed_secret;
 use crate::app::App;
+use crate::credentials;
 use crate::error::{AppError, Refused};
 use crate::form::Field;
 use crate::keeper::LiveToken;
-use crate::obtain::{Attempt, Failure, Obtained};
+use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::{Settings, client_key};
 
 /// Where the refresh token of a test came from, and so where a new one belongs.
@@ -28,7 +28,7 @@ enum Origin {
 
 /// What a test of changed settings asks with.
 struct Credentials {
-    secret: Option<SecretString>,
+    offered: Vec<Offered>,
     refresh_token: Option<SecretString>,
     previous: Option<SecretString>,
     consent: Option<ConsentInfo>,
@@ -177,15 +177,15 @@ impl Climb<'_> {
     async fn credentials(&self, settings: &Settings) -> Result<Credentials, AppError> {
         let ground = self.ground;
         let store = self.app.store();
-        let mut secret = typed_secret(&ground.form);
-        if let (None, Some(draft)) = (&secret, &ground.draft) {
-            secret = store.draft_secret(draft.id).await?;
-        }
-        if let (None, Some(account)) = (&secret, &ground.account) {
-            secret = store.account_client_secret(account.id).await?;
-        }
+        let offered = credentials::offered_to_test(
+            store,
+            &ground.form,
+            ground.draft.as_ref(),
+            ground.account.as_ref(),
+        )
+        .await?;
         let none = |origin| Credentials {
-            secret: None,
+            offered: Vec::new(),
             refresh_token: None,
             previous: None,
             consent: None,
@@ -194,7 +194,7 @@ impl Climb<'_> {
         if let Some(token) = &ground.form.refresh_token {
             let refresh_token = Some(token.clone());
             return Ok(Credentials {
-                secret,
+                offered,
                 refresh_token,
                 ..none(Origin::Request)
             });
@@ -203,7 +203,7 @@ impl Climb<'_> {
             && let Some(tokens) = store.draft_tokens(draft.id).await?
         {
             return Ok(Credentials {
-                secret,
+                offered,
                 refresh_token: tokens.refresh_token,
                 consent: tokens.consent,
                 ..none(Origin::Draft)
@@ -211,7 +211,7 @@ impl Climb<'_> {
         }
         let Some(account) = &ground.account else {
             return Ok(Credentials {
-                secret,
+                offered,
                 ..none(Origin::Draft)
             });
         };
@@ -228,7 +228,7 @@ impl Climb<'_> {
             .is_none_or(|known| known == key);
         let row = row.filter(|_| same_client);
         Ok(Credentials {
-            secret,
+            offered,
             refresh_token: row.as_ref().and_then(|row| row.refresh_token.clone()),
             previous: row.and_then(|row| row.previous_refresh_token),
             consent: account.consent.clone(),
@@ -248,7 +248,7 @@ async fn ask(
     let attempt = Attempt {
         endpoints,
         client_id: &settings.client_id,
-        secret: credentials.secret.clone(),
+        credentials: credentials.offered.clone(),
         api_url: api.url(),
         grant: settings.grant,
         refresh_token: credentials.refresh_token.clone(),

@@ -228,6 +228,7 @@ pub(crate) fn settings(name: &str) -> AccountSettings {
         grant: GrantType::AuthorizationCode,
         notes: String::new(),
         secret_expires_on: None,
+        credentials: Vec::new(),
     }
 }
 
@@ -250,6 +251,7 @@ pub(crate) fn settings_of(account: &Account) -> AccountSettings {
         grant: account.grant,
         notes: account.notes.clone(),
         secret_expires_on: account.client_secret.as_ref().and_then(|s| s.expires_on),
+        credentials: Vec::new(),
     }
 }
 

@@ -314,6 +314,11 @@ impl Properties {
             refresh_token,
             grant: self.grant.or(base.grant),
             notes: self.notes.unwrap_or(base.notes),
+            next_client_secret: None,
+            next_secret_expires_on: base.next_secret_expires_on,
+            client_certificate: None,
+            next_client_certificate: None,
+            remove: base.remove,
         }
     }
 }

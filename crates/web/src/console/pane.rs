@@ -528,6 +528,7 @@ impl PostedForm {
             grant: self.grant.parse().ok(),
             // Browsers send line ends as CR LF.
             notes: self.notes.replace("\r\n", "\n"),
+            ..AccountForm::default()
         }
     }
 }

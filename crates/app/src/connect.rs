@@ -223,11 +223,11 @@ impl App {
         &self,
         target: ConsentTarget,
     ) -> Result<(StoredTarget, Settings), AppError> {
-        let (stored, form, account, secret) = match target {
+        let (stored, form, account, held) = match target {
             ConsentTarget::Account(id) => {
                 let account = self.account(id).await?;
                 let form = AccountForm::of(&account);
-                (StoredTarget::Account(id), form, Some(account), false)
+                (StoredTarget::Account(id), form, Some(account), Vec::new())
             }
             ConsentTarget::Draft { user, account } => {
                 let user = self.user(user).await?;
@@ -237,10 +237,10 @@ impl App {
                     None => None,
                 };
                 let form = self.draft_form(&draft);
-                (StoredTarget::Draft(draft.id), form, saved, draft.has_secret)
+                (StoredTarget::Draft(draft.id), form, saved, draft.held())
             }
         };
-        let (settings, findings) = self.judged(&form, account.as_ref(), secret).await?;
+        let (settings, findings) = self.judged(&form, account.as_ref(), &held).await?;
         // A name that is taken does not stand in the way of a consent; what it needs must be there.
         let needed = [
             Field::AuthorizationUrl,

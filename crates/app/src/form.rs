@@ -63,6 +63,14 @@ impl Field {
         Field::Notes,
     ];
 
+    /// Whether a credential stands here, which is never shown.
+    #[must_use]
+    pub fn is_credential(self) -> bool {
+        CredentialSlot::ALL
+            .iter()
+            .any(|slot| Field::from(*slot) == self)
+    }
+
     /// The name in forms and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -24,6 +24,7 @@ mod trials;
 
 pub use app::{App, Parts};
 pub use connect::{ConsentEnd, ConsentPrompt, ConsentStart, ConsentTarget};
+pub use credentials::CERTIFICATE_DAYS;
 pub use drafts::DraftView;
 pub use error::{AppError, Refused, Who};
 pub use form::{AccountForm, Applied, Field, Finding, Severity};

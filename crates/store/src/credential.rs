@@ -38,6 +38,8 @@ pub enum CredentialChange {
 pub struct CredentialOutcome {
     /// The one that worked.
     pub worked: Option<CredentialSlot>,
+    /// Others that would have worked.
+    pub accepted: Vec<CredentialSlot>,
     /// Those that were refused, and why.
     pub refused: Vec<(CredentialSlot, Reason)>,
 }
@@ -60,7 +62,13 @@ impl CredentialOutcome {
             info.refused.is_some()
                 || (known.len() > 1 && (latest.is_none() || info.worked_at != latest))
         });
-        refused || worked
+        let revived = self.accepted.iter().copied().filter_map(find);
+        refused || worked || revived.into_iter().any(|info| info.refused.is_some())
+    }
+
+    /// Whether another credential works, so that nothing but this event tells of a refusal.
+    fn line_holds(&self) -> bool {
+        self.worked.is_some() || !self.accepted.is_empty()
     }
 
     /// Writes it into what is known. Tells the credentials that are refused from now on.
@@ -73,6 +81,9 @@ impl CredentialOutcome {
         for info in known.iter_mut() {
             if self.worked == Some(info.slot) {
                 info.worked_at = Some(now);
+                info.refused = None;
+            }
+            if self.accepted.contains(&info.slot) {
                 info.refused = None;
             }
             let Some((slot, reason)) = self.refused.iter().find(|(slot, _)| *slot == info.slot)
@@ -341,7 +352,7 @@ impl Store {
             let sql = "UPDATE account SET credentials = $2 WHERE id = $1";
             sqlx::query(sql).bind(id.to_string()).bind(known_text(&known))
                 .execute(&mut *tx).await?;
-            for (slot, reason) in newly.iter().filter(|_| outcome.worked.is_some()) {
+            for (slot, reason) in newly.iter().filter(|_| outcome.line_holds()) {
                 let detail = format!("{slot}: {}", reason.detail);
                 let reason = Reason::new("credential-refused", detail);
                 note_event!(tx, id, Some(state.clone()), state.as_str(), reason, now);

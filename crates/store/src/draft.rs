@@ -45,6 +45,16 @@ pub struct Draft {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Draft {
+    /// What is known of every credential that it holds, the first client secret among them.
+    #[must_use]
+    pub fn held(&self) -> Vec<CredentialInfo> {
+        let first = self.secret_set_at.filter(|_| self.has_secret);
+        let first = first.map(|at| CredentialInfo::new(CredentialSlot::ClientSecret, at));
+        first.into_iter().chain(self.credentials.clone()).collect()
+    }
+}
+
 /// What is known of a draft's tokens without opening them.
 #[derive(Debug, Clone)]
 pub struct DraftTokens {

@@ -108,11 +108,14 @@ impl Keeper {
             Need::Now => false,
         };
         let expected = client_key(&job.account.token_url, &job.account.client_id);
-        let ours = job
-            .row
-            .client_key
-            .as_deref()
-            .is_none_or(|key| key == expected);
+        // Callers go on with the token of an older configuration until the new one has brought its
+        // first: it was made for the same organization, or it would have been taken away.
+        let ours = need == Need::Fresh
+            || job
+                .row
+                .client_key
+                .as_deref()
+                .is_none_or(|key| key == expected);
         let token = stored_token(&job.row).filter(|token| wanted && ours && token.is_fresh(now))?;
         let token = Arc::new(token);
         job.slot.put(&token, job.epoch);
@@ -139,6 +142,12 @@ impl Keeper {
             return Ok(token);
         }
         let now = self.0.clock.now();
+        if need == Need::Due
+            && let Some(old) = stored_token(&job.row).filter(|token| token.is_fresh(now))
+        {
+            // Nobody has to wait for this renewal.
+            slot.put(&Arc::new(old), job.epoch);
+        }
         let result = self.ask_under_lease(&job, now).await;
         match result {
             Ok(obtained) => self.keep(&job, obtained).await,

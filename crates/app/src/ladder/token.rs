@@ -60,13 +60,58 @@ impl Climb<'_> {
             Ok(token) => {
                 let seconds = (token.expires_at() - self.app.now()).num_seconds().max(0);
                 luggage.token = Some(token);
-                Found::ok("token-given").with("minutes", (seconds / 60).to_string())
+                self.each_credential(luggage)
+                    .await
+                    .with("minutes", (seconds / 60).to_string())
             }
             Err(mut found) => {
                 found.evidence.host = Some(host.clone());
                 found.with("host", host)
             }
         }
+    }
+
+    /// A token was given; would every credential have brought it?
+    async fn each_credential(&self, luggage: &Luggage) -> Found {
+        let given = Found::ok("token-given");
+        let Some(settings) = &luggage.settings else {
+            return given;
+        };
+        let ground = self.ground;
+        let (draft, account) = (ground.draft.as_ref(), ground.account.as_ref());
+        let offered =
+            credentials::offered_to_test(self.app.store(), &ground.form, draft, account).await;
+        let offered = match offered {
+            Ok(offered) if offered.len() > 1 => offered,
+            Ok(_) => return given,
+            Err(error) => {
+                tracing::error!(%error, "the credentials of a test cannot be read");
+                return given;
+            }
+        };
+        let probes = credentials::probe(self.app, settings, offered).await;
+        if let (Some(account), Some(_)) = (account, self.unchanged()) {
+            credentials::note_probes(self.app.store(), account, &probes, self.app.now()).await;
+        }
+        let said: Vec<String> = probes
+            .iter()
+            .map(|probe| format!("{}: {}", probe.slot, probe.said()))
+            .collect();
+        let refused: Vec<String> = probes
+            .iter()
+            .filter(|probe| probe.refusal.is_some())
+            .map(|probe| credentials::name_of(probe.slot, self.language))
+            .collect();
+        let found = if refused.is_empty() {
+            given
+        } else {
+            Found::warning("token-given-not-by-all").with("credentials", refused.join(", "))
+        };
+        let message = Some(said.join(" | "));
+        found.evidence(Evidence {
+            message,
+            ..Evidence::default()
+        })
     }
 
     /// Is the token for this organization, tenant and application?
@@ -136,6 +181,9 @@ impl Climb<'_> {
             Field::ApiUrl,
             Field::ClientId,
             Field::ClientSecret,
+            Field::NextClientSecret,
+            Field::ClientCertificate,
+            Field::NextClientCertificate,
             Field::RefreshToken,
             Field::Grant,
         ];
@@ -144,7 +192,7 @@ impl Climb<'_> {
             .ground
             .draft
             .as_ref()
-            .is_some_and(|draft| draft.has_secret || draft.tokens.is_some());
+            .is_some_and(|draft| !draft.held().is_empty() || draft.tokens.is_some());
         (!brought && !changed.iter().any(|field| depends.contains(field))).then_some(account.id)
     }
 

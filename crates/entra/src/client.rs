@@ -404,6 +404,7 @@ mod tests {
             Err(TokenError::Refused(_)) => "refused",
             Err(TokenError::Unintelligible { .. }) => "unintelligible",
             Err(TokenError::Transport(_)) => "transport",
+            Err(TokenError::Unsigned) => "unsigned",
         };
         assert_eq!(kind(200, "<html>", true), "unintelligible");
         assert_eq!(kind(404, "not found", false), "unintelligible");

@@ -10,6 +10,7 @@ mod accounts;
 mod changes;
 mod consents;
 mod consumers;
+mod credentials;
 mod drafts;
 mod interruption;
 mod opening;

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tieline_core::{
     Account, AccountId, Actor, ConsentInfo, CredentialInfo, CredentialSlot, DraftId, GrantType,
-    LadderReport, User,
+    LadderReport, RefreshTokenRotation, User,
 };
 use tieline_store::{Draft, SecretChange};
 
@@ -66,6 +66,7 @@ struct Typed {
     next_secret_expires_on: String,
     remove: Vec<CredentialSlot>,
     grant: Option<GrantType>,
+    rotation: Option<RefreshTokenRotation>,
     notes: String,
 }
 
@@ -394,6 +395,7 @@ impl Typed {
             next_secret_expires_on: form.next_secret_expires_on.clone(),
             remove: form.remove.clone(),
             grant: form.grant,
+            rotation: form.rotation,
             notes: form.notes.clone(),
         }
     }
@@ -418,6 +420,7 @@ fn form_of(draft: &Draft) -> AccountForm {
         remove: typed.remove,
         refresh_token: None,
         grant: typed.grant,
+        rotation: typed.rotation,
         notes: typed.notes,
     }
 }

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tieline_core::{Account, CredentialSlot, GrantType, Language};
+use tieline_core::{Account, CredentialSlot, GrantType, Language, RefreshTokenRotation};
 
 use crate::help::{Explanation, explain};
 
@@ -39,13 +39,15 @@ pub enum Field {
     RefreshToken,
     /// `grant`
     Grant,
+    /// `refresh_token_rotation`
+    RefreshTokenRotation,
     /// `notes`
     Notes,
 }
 
 impl Field {
     /// Every property, in the order of the form.
-    pub const ALL: [Field; 15] = [
+    pub const ALL: [Field; 16] = [
         Field::Name,
         Field::DefaultAccount,
         Field::AuthorizationUrl,
@@ -60,6 +62,7 @@ impl Field {
         Field::NextClientCertificate,
         Field::RefreshToken,
         Field::Grant,
+        Field::RefreshTokenRotation,
         Field::Notes,
     ];
 
@@ -89,6 +92,7 @@ impl Field {
             Field::NextClientCertificate => "next_client_certificate",
             Field::RefreshToken => "refresh_token",
             Field::Grant => "grant",
+            Field::RefreshTokenRotation => "refresh_token_rotation",
             Field::Notes => "notes",
         }
     }
@@ -193,6 +197,8 @@ pub struct AccountForm {
     pub refresh_token: Option<SecretString>,
     /// How tokens are obtained; none is the usual consent.
     pub grant: Option<GrantType>,
+    /// Whether a used refresh token may be sent once more; none is by what is known of the server.
+    pub rotation: Option<RefreshTokenRotation>,
     /// Notes.
     pub notes: String,
 }
@@ -238,6 +244,7 @@ impl AccountForm {
             remove: Vec::new(),
             refresh_token: None,
             grant: Some(account.grant),
+            rotation: Some(account.rotation),
             notes: account.notes.clone(),
         }
     }
@@ -246,6 +253,12 @@ impl AccountForm {
     #[must_use]
     pub fn grant(&self) -> GrantType {
         self.grant.unwrap_or(GrantType::AuthorizationCode)
+    }
+
+    /// Whether a used refresh token may be sent once more.
+    #[must_use]
+    pub fn rotation(&self) -> RefreshTokenRotation {
+        self.rotation.unwrap_or(RefreshTokenRotation::Auto)
     }
 
     /// The credential typed into a place.
@@ -261,16 +274,10 @@ impl AccountForm {
 
     /// Every credential that was typed, without the white space that copying brings along.
     pub(crate) fn typed_credentials(&self) -> Vec<(CredentialSlot, SecretString)> {
-        let slots = CredentialSlot::ALL.iter();
-        let typed = slots.filter_map(|slot| Some((*slot, self.typed_credential(*slot)?)));
-        typed
-            .map(|(slot, text)| {
-                (
-                    slot,
-                    SecretString::from(text.expose_secret().trim().to_owned()),
-                )
-            })
-            .collect()
+        let slots = CredentialSlot::ALL.iter().copied();
+        let typed = slots.filter_map(|slot| Some((slot, self.typed_credential(slot)?)));
+        let trimmed = |text: &SecretString| SecretString::from(text.expose_secret().trim());
+        typed.map(|(slot, text)| (slot, trimmed(text))).collect()
     }
 
     /// The properties in which two forms differ; a secret that is set differs from one kept.
@@ -281,7 +288,7 @@ impl AccountForm {
                 || other.typed_credential(slot).is_some()
                 || self.remove.contains(&slot) != other.remove.contains(&slot)
         };
-        let pairs: [(Field, bool); 15] = [
+        let pairs: [(Field, bool); 16] = [
             (Field::Name, self.name.trim() != other.name.trim()),
             (Field::DefaultAccount, self.is_default != other.is_default),
             (
@@ -326,6 +333,10 @@ impl AccountForm {
                 self.refresh_token.is_some() || other.refresh_token.is_some(),
             ),
             (Field::Grant, self.grant() != other.grant()),
+            (
+                Field::RefreshTokenRotation,
+                self.rotation() != other.rotation(),
+            ),
             (Field::Notes, self.notes != other.notes),
         ];
         pairs
@@ -346,6 +357,7 @@ impl AccountForm {
             Field::ClientId => self.client_id.clone(),
             Field::SecretExpiresOn => self.secret_expires_on.clone(),
             Field::Grant => self.grant().as_str().to_owned(),
+            Field::RefreshTokenRotation => self.rotation().as_str().to_owned(),
             Field::Notes => self.notes.clone(),
             Field::NextSecretExpiresOn => self.next_secret_expires_on.clone(),
             Field::ClientSecret

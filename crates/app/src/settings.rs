@@ -7,7 +7,9 @@ mod credentials;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::ExposeSecret;
-use tieline_core::{Account, AccountName, CredentialInfo, GrantType, NameProblem};
+use tieline_core::{
+    Account, AccountName, CredentialInfo, GrantType, NameProblem, RefreshTokenRotation,
+};
 use tieline_dataverse::ApiAddress;
 use tieline_entra::{Dialect, EndpointField, Endpoints, is_guid};
 use tieline_store::AccountSettings;
@@ -32,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) secret_expires_on: Option<NaiveDate>,
     pub(crate) next_secret_expires_on: Option<NaiveDate>,
     pub(crate) grant: GrantType,
+    pub(crate) rotation: RefreshTokenRotation,
     pub(crate) notes: String,
 }
 
@@ -47,6 +50,7 @@ impl Settings {
             api_url: self.api.as_ref()?.url().to_string(),
             client_id: self.client_id.clone(),
             grant: self.grant,
+            rotation: self.rotation,
             notes: self.notes.clone(),
             secret_expires_on: self.secret_expires_on,
             credentials: Vec::new(),
@@ -92,6 +96,7 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
         secret_expires_on: expiries.first,
         next_secret_expires_on: expiries.next,
         grant: form.grant(),
+        rotation: form.rotation(),
         notes: form.notes.clone(),
     };
     // The order of the form, so that the first finding is the topmost field; errors go first.

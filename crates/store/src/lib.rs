@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod commit;
 mod consent;
 mod consumer;
 mod credential;
@@ -25,4 +26,7 @@ pub use credential::{CredentialChange, CredentialOutcome};
 pub use database::{Migrations, Store};
 pub use draft::{Draft, DraftTokens};
 pub use error::StoreError;
-pub use token::{FailedRenewal, RenewedTokens, StateChange, TokenRow};
+pub use token::{
+    FailedRenewal, Lease, LeasePurpose, LeaseWish, MarkAfter, RenewedTokens, Spending, StateChange,
+    TokenRow,
+};

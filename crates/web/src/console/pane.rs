@@ -2,8 +2,8 @@
 
 use tieline_app::{AccountForm, DraftView, Explanation, Field, Finding, TestProgress};
 use tieline_core::{
-    Account, AccountEvent, ConnectionState, CredentialSlot, GrantType, LadderReport, Rung,
-    RungReport, RungStatus, TestId,
+    Account, AccountEvent, ConnectionState, CredentialSlot, GrantType, LadderReport,
+    RefreshTokenRotation, Rung, RungReport, RungStatus, TestId,
 };
 
 use crate::console::credentials::{self, CredentialView};
@@ -34,6 +34,7 @@ pub(crate) struct Pane {
     pub(crate) certificate_open: bool,
     pub(crate) credentials: Vec<CredentialView>,
     pub(crate) credentials_open: bool,
+    pub(crate) rotations: Vec<ChoiceView>,
     pub(crate) more: Vec<FieldView>,
     pub(crate) more_open: bool,
     pub(crate) client_credentials: bool,
@@ -202,7 +203,9 @@ impl Pane {
             refresh,
             more_open: more
                 .iter()
-                .any(|field| !field.findings.is_empty() || !field.value.is_empty()),
+                .any(|field| !field.findings.is_empty() || !field.value.is_empty())
+                || view.form.rotation() != RefreshTokenRotation::Auto,
+            rotations: rotations(view.form.rotation(), &words),
             more,
             client_credentials: view.form.grant() == GrantType::ClientCredentials,
             consent: view.consent.as_ref().map(|consent| ConsentView {
@@ -546,6 +549,23 @@ fn gateway_address(site: &Site, account: &Account) -> String {
     format!("{url}{base}")
 }
 
+/// One of several values of a property.
+#[derive(Debug)]
+pub(crate) struct ChoiceView {
+    pub(crate) value: &'static str,
+    pub(crate) label: String,
+    pub(crate) selected: bool,
+}
+
+fn rotations(chosen: RefreshTokenRotation, words: &Words) -> Vec<ChoiceView> {
+    let choice = |rotation: &RefreshTokenRotation| ChoiceView {
+        value: rotation.as_str(),
+        label: words.t(&format!("rotation-{rotation}")),
+        selected: *rotation == chosen,
+    };
+    RefreshTokenRotation::ALL.iter().map(choice).collect()
+}
+
 /// The form as posted by a browser.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
@@ -568,6 +588,7 @@ pub(crate) struct PostedForm {
     remove_next_client_certificate: Option<String>,
     refresh_token_pasted: String,
     grant: String,
+    refresh_token_rotation: String,
     notes: String,
     pub(crate) propose: String,
     #[serde(rename = "do")]
@@ -590,6 +611,7 @@ impl PostedForm {
             secret_expires_on: self.secret_expires_on.clone(),
             refresh_token: secret(&self.refresh_token_pasted),
             grant: self.grant.parse().ok(),
+            rotation: self.refresh_token_rotation.parse().ok(),
             // Browsers send line ends as CR LF.
             notes: self.notes.replace("\r\n", "\n"),
             next_client_secret: secret(&self.next_client_secret),

@@ -128,6 +128,7 @@ impl App {
         tokio::join!(
             self.follow_changes(stop.clone()),
             self.0.keeper.run_schedule(stop.clone()),
+            self.watch_expiries(stop.clone()),
             self.flush_uses(stop),
         );
     }

@@ -5,6 +5,7 @@ mod account;
 mod api;
 mod cli;
 mod connect;
+mod credentials;
 mod faithful;
 mod faithful_bodies;
 mod faithful_wire;

@@ -178,7 +178,7 @@ impl App {
     /// A token that is at hand and fresh; the way that takes no lock and never waits.
     #[must_use]
     pub fn token_fresh(&self, line: &Line) -> Option<Arc<LiveToken>> {
-        line.seat.fresh(self.now())
+        self.0.keeper.fresh(line.account_id, &line.seat)
     }
 
     /// Finds an account by id or name, or the default account when none is named.

@@ -14,6 +14,7 @@ mod help;
 mod keeper;
 mod ladder;
 mod lines;
+mod notify;
 mod obtain;
 mod outbound;
 mod people;
@@ -29,9 +30,13 @@ pub use form::{AccountForm, Applied, Field, Finding, Severity};
 pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
 pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
+pub use notify::{
+    MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, mail_check,
+};
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
 pub use setup::Proposal;
 pub use trials::{TestProgress, TestTarget};
 
 pub use tieline_core::TestId;
+pub use tieline_store::{EventRange, TimedEvent};

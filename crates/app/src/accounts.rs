@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tieline_core::{
-    Account, AccountEvent, AccountId, AccountName, Actor, ConnectionState, ConsentInfo, EventId, GrantType,
+    Account, AccountEvent, AccountId, AccountName, Actor, ConnectionState, ConsentInfo, EventId,
+    GrantType,
 };
 use tieline_store::{EventRange, NewTokens, SecretChange, StoreError, TimedEvent};
 

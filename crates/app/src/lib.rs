@@ -31,7 +31,8 @@ pub use help::{Explanation, explain, explain_known, explain_plain, explain_reaso
 pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
 pub use notify::{
-    MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, mail_check,
+    MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,
+    mail_check,
 };
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;

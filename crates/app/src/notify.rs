@@ -19,6 +19,7 @@ use tieline_core::Language;
 use tokio::sync::Notify;
 
 pub use mail::{MailProblem, MailSettings, MailTls, mail_check};
+pub use text::span as explain_span;
 pub use webhooks::{WebhookForm, WebhookTrial};
 
 /// What the configuration says of notices.

@@ -4,8 +4,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde_json::json;
 use tieline_core::{
-    Account, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState,
-    ConsentInfo, GrantType, Reason, SecretInfo, WorkspaceId,
+    Account, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState, ConsentInfo,
+    GrantType, Reason, SecretInfo, WorkspaceId,
 };
 use tieline_vault::AssociatedData;
 

@@ -539,7 +539,9 @@ impl Row {
             created_at: at(self.created_at),
             next_at: self.next_at.map(at),
             last_at: self.last_at.map(at),
-            last_status: self.last_status.and_then(|status| u16::try_from(status).ok()),
+            last_status: self
+                .last_status
+                .and_then(|status| u16::try_from(status).ok()),
             last_error: self.last_error,
         })
     }

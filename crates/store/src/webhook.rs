@@ -214,7 +214,8 @@ impl Store {
             return Ok(None);
         };
         let row = id.to_string();
-        let open = |sealed, version| self.open_sealed(&place(&row, version), "webhook.secret", sealed);
+        let open =
+            |sealed, version| self.open_sealed(&place(&row, version), "webhook.secret", sealed);
         let previous = match (previous, previous_version, until) {
             // It was sealed in its old place, and stays sealed for that.
             (Some(sealed), Some(version), Some(until)) if at(until) > now => {

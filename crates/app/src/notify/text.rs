@@ -68,10 +68,7 @@ pub(super) fn mail(notice: &Notice, changes: usize, language: Language, console:
     {
         let before = say(&format!("state-word-{from}"), &[]);
         let lasted = span(since - began, language);
-        lines.push(say(
-            "mail-before",
-            &[("state", before), ("lasted", lasted)],
-        ));
+        lines.push(say("mail-before", &[("state", before), ("lasted", lasted)]));
     }
     if changes > 1 {
         lines.push(say("mail-changes", &[("count", changes.to_string())]));
@@ -145,7 +142,8 @@ fn people(at: DateTime<Utc>) -> String {
 }
 
 /// A span in its two largest units.
-fn span(span: TimeDelta, language: Language) -> String {
+#[must_use]
+pub fn span(span: TimeDelta, language: Language) -> String {
     let seconds = span.num_seconds().max(0);
     let parts = [
         ("span-days", seconds / 86_400),

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
-use tieline_core::{
-    Actor, Delivery, DisabledReason, EventId, NoticeType, Webhook, WebhookId,
-};
+use tieline_core::{Actor, Delivery, DisabledReason, EventId, NoticeType, Webhook, WebhookId};
 use tieline_store::{StoreError, WebhookSettings};
 use tieline_vault::signing;
 use url::Url;

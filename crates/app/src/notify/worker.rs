@@ -95,11 +95,7 @@ impl App {
     }
 
     /// Begins what is due for a target, as far as it has places.
-    async fn depart(
-        &self,
-        target: &str,
-        attempts: &mut JoinSet<String>,
-    ) -> Result<(), StoreError> {
+    async fn depart(&self, target: &str, attempts: &mut JoinSet<String>) -> Result<(), StoreError> {
         let notifier = &self.0.notifier;
         let free = PER_TARGET.saturating_sub(notifier.in_flight(target));
         if free == 0 {
@@ -284,10 +280,7 @@ impl App {
             let channel = depth.channel.as_str();
             let age = depth.oldest.map_or(TimeDelta::zero(), |at| self.now() - at);
             let seconds = age.to_std().unwrap_or_default().as_secs_f64();
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a count is far below 2^53"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a count is far below 2^53")]
             let pending = depth.pending as f64;
             metrics::gauge!("tieline_outbox_pending", "channel" => channel).set(pending);
             metrics::gauge!("tieline_outbox_oldest_seconds", "channel" => channel).set(seconds);

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     List,
     /// A span of time.
     Span,
+    /// A whole number above zero.
+    Count,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Kind {
             Kind::Path => f.write_str("a path in quotes"),
             Kind::List => f.write_str("a list of texts, such as [\"ops@example.com\"]"),
             Kind::Span => f.write_str("a time with its unit, such as \"90s\", \"5m\" or \"1h\""),
+            Kind::Count => f.write_str("a whole number above zero, such as 4"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
         }
     }
@@ -88,6 +91,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway.tls_key", Kind::Path),
     key("gateway.behind_proxy", Kind::Switch),
     key("gateway.host_suffix", Kind::Text),
+    key("gateway.allowed_origins", Kind::Text),
+    key("gateway.workers", Kind::Count),
+    key("gateway.upstream_http2", Kind::Switch),
     secret("database.url"),
     key("database.url_file", Kind::Path),
     secret("keys.master"),

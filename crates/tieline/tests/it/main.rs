@@ -8,8 +8,10 @@ mod connect;
 mod faithful;
 mod gateway;
 mod life;
+mod notices;
 mod people;
 mod secrets;
+mod smtp;
 mod test_app;
 mod upstream;
 

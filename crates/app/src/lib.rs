@@ -18,6 +18,7 @@ mod notify;
 mod obtain;
 mod outbound;
 mod people;
+mod resolution;
 mod settings;
 mod setup;
 mod trials;
@@ -36,6 +37,7 @@ pub use notify::{
 };
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
+pub use resolution::Resolution;
 pub use setup::Proposal;
 pub use trials::{TestProgress, TestTarget};
 

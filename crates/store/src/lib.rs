@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod commit;
 mod consent;
 mod consumer;
 mod database;
@@ -28,5 +29,8 @@ pub use draft::{Draft, DraftTokens};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, EVENTS_PER_ACCOUNT, EventRange, TimedEvent};
 pub use outbox::{Attempted, DELIVERIES_KEPT, OutboxDepth};
-pub use token::{FailedRenewal, RenewedTokens, StateChange, TokenRow};
+pub use token::{
+    FailedRenewal, Lease, LeasePurpose, LeaseWish, MarkAfter, RenewedTokens, Spending, StateChange,
+    TokenRow,
+};
 pub use webhook::{WebhookSecrets, WebhookSettings};

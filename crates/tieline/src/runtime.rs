@@ -243,6 +243,7 @@ pub(crate) async fn open_beside(settings: &Settings) -> anyhow::Result<(App, Opt
 pub(crate) struct Server {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
+    app: App,
     _announced: Announced,
 }
 
@@ -282,6 +283,7 @@ impl Server {
         Ok(Self {
             tasks,
             stop,
+            app: app.clone(),
             _announced: announced,
         })
     }
@@ -308,6 +310,7 @@ impl Server {
             tracing::warn!("requests were still running and have been given up");
             Ok(())
         });
+        self.app.drain().await;
         ended.and(rest)
     }
 }

@@ -8,7 +8,8 @@ use tieline_core::{
 use tieline_store::{Attempted, EVENTS_KEPT, EventRange, Store, StoreError, WebhookSettings};
 
 use crate::support::{
-    Database, WORKSPACE, add, by, connected, failed, later, now, secret, settings, shown, state,
+    Database, WORKSPACE, add, by, connected, failed, later, lease, now, secret, settings, shown,
+    state,
 };
 
 on_both!(
@@ -60,14 +61,9 @@ async fn fall(
     at: DateTime<Utc>,
 ) {
     let id = account.id;
-    let until = at + TimeDelta::seconds(60);
-    assert!(store.token_lease(id, "k", until, at).await.expect("asked"));
-    let seen = store
-        .token(id)
-        .await
-        .expect("read")
-        .expect("a row")
-        .generation;
+    assert!(lease(store, id, "k").await);
+    let row = store.token(id).await.expect("read").expect("a row");
+    let seen = row.generation;
     let change = state(to, code);
     let stored = store
         .token_failed(id, "k", seen, &failed(None), &change, at)

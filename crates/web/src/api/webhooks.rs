@@ -147,12 +147,17 @@ pub(crate) struct Paging {
 }
 
 impl WebhookJson {
-    fn of(webhook: &Webhook) -> Self {
+    fn of(webhook: &Webhook, caller: &Caller) -> Self {
+        // The query often holds a key: who may not change a webhook is not shown it.
+        let url = match webhook.url.split_once('?') {
+            Some((before, _)) if !caller.0.may(Right::Manage) => format!("{before}?…"),
+            _ => webhook.url.clone(),
+        };
         let ids =
             |ids: &Vec<tieline_core::AccountId>| ids.iter().map(ToString::to_string).collect();
         Self {
             id: webhook.id.to_string(),
-            url: webhook.url.clone(),
+            url,
             description: webhook.description.clone(),
             events: webhook.events.iter().map(|event| event.as_str()).collect(),
             accounts: webhook.accounts.as_ref().map(ids),
@@ -225,7 +230,10 @@ pub(crate) async fn list(State(site): State<Site>, caller: Caller) -> Answer<Jso
     let webhooks = site.app.webhook_list().await;
     let webhooks = webhooks.map_err(|error| caller.problem(&error))?;
     Ok(Json(WebhooksJson {
-        webhooks: webhooks.iter().map(WebhookJson::of).collect(),
+        webhooks: webhooks
+            .iter()
+            .map(|webhook| WebhookJson::of(webhook, &caller))
+            .collect(),
     }))
 }
 
@@ -249,7 +257,7 @@ pub(crate) async fn create(
     }
     let location = [(header::LOCATION, format!("/api/v1/webhooks/{}", webhook.id))];
     let answer = WebhookWithSecret {
-        webhook: WebhookJson::of(&webhook),
+        webhook: WebhookJson::of(&webhook, &caller),
         secret: secret.expose_secret().to_owned(),
     };
     Ok((StatusCode::CREATED, location, Json(answer)))
@@ -266,7 +274,7 @@ pub(crate) async fn show(
 ) -> Answer<Json<WebhookJson>> {
     let webhook = site.app.webhook_find(&webhook).await;
     let webhook = webhook.map_err(|error| caller.problem(&error))?;
-    Ok(Json(WebhookJson::of(&webhook)))
+    Ok(Json(WebhookJson::of(&webhook, &caller)))
 }
 
 /// Changes what is given of a webhook.
@@ -298,7 +306,7 @@ pub(crate) async fn change(
         }
         .map_err(problem)?;
     }
-    Ok(Json(WebhookJson::of(&changed)))
+    Ok(Json(WebhookJson::of(&changed, &caller)))
 }
 
 /// Removes a webhook with the log of what it was told.
@@ -329,7 +337,7 @@ pub(crate) async fn rotate(
     let rotated = site.app.webhook_rotate(&caller.0.actor(), &webhook).await;
     let (webhook, secret) = rotated.map_err(|error| caller.problem(&error))?;
     Ok(Json(WebhookWithSecret {
-        webhook: WebhookJson::of(&webhook),
+        webhook: WebhookJson::of(&webhook, &caller),
         secret: secret.expose_secret().to_owned(),
     }))
 }

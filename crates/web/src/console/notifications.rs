@@ -340,7 +340,7 @@ impl Row {
         };
         Self {
             id: webhook.id.to_string(),
-            url: webhook.url.clone(),
+            url: masked(&webhook.url),
             description: webhook.description.clone(),
             enabled: webhook.is_enabled(),
             state: words.t(state),
@@ -464,7 +464,11 @@ impl DeliveryView {
             class,
             attempts: delivery.attempts,
             last: last.join(" · "),
-            next: delivery.next_at.map(time).unwrap_or_default(),
+            next: delivery
+                .next_at
+                .filter(|_| delivery.attempts > 0)
+                .map(time)
+                .unwrap_or_default(),
             resend: delivery.state != DeliveryState::Pending,
         }
     }
@@ -492,6 +496,15 @@ fn posted(body: &[u8]) -> WebhookForm {
         }
     }
     form
+}
+
+/// An address without its query, which often holds a key; the form has it whole, for who may
+/// change it.
+fn masked(url: &str) -> String {
+    match url.split_once('?') {
+        Some((before, _)) => format!("{before}?…"),
+        None => url.to_owned(),
+    }
 }
 
 async fn find(site: &Site, visitor: &Visitor, id: &str) -> Result<Webhook, Trouble> {

@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use tieline_app::{EventRange, TimedEvent, explain_reason, explain_span};
+use tieline_app::{EventRange, Resolution, TimedEvent, explain_reason, explain_span};
 use tieline_core::{Account, ConnectionState};
 
 use crate::console::accounts::account_id;
 use crate::console::pages::{Trouble, html};
-use crate::console::view::{Page, StateView};
+use crate::console::view::{Page, StateView, time};
 use crate::site::Site;
 use crate::visitor::Visitor;
 use crate::words::Words;
@@ -32,6 +32,10 @@ struct TimelinePage {
     name: String,
     back: String,
     now: StateView,
+    /// What would change the present state; empty while it is well.
+    change: String,
+    /// When the keeper tries again by itself.
+    next: Option<String>,
     strip: Vec<Segment>,
     usable: String,
     entries: Vec<Entry>,
@@ -99,6 +103,11 @@ pub(crate) async fn show(
         name: account.name.to_string(),
         back: format!("/accounts/{id}"),
         now: StateView::of(account.connection.state, account.connection.since, words),
+        change: match Resolution::of(&account.connection) {
+            Resolution::None => String::new(),
+            other => words.t(&format!("resolution-{}", other.as_str())),
+        },
+        next: account.connection.next_attempt_at.map(time),
         usable: usable(&spells),
         strip: strip(&spells, words),
         older: found

@@ -428,6 +428,7 @@ impl App {
             }
             ChangeKind::Consumer => self.0.lines.forget_callers(),
             ChangeKind::User => {}
+            ChangeKind::Notice => self.0.notifier.wake(),
         }
     }
 

@@ -36,6 +36,8 @@ pub enum ChangeKind {
     Consumer,
     /// A user.
     User,
+    /// Something is to be told, in the outbox.
+    Notice,
 }
 
 impl ChangeKind {
@@ -45,13 +47,20 @@ impl ChangeKind {
             Self::Token => "token",
             Self::Consumer => "consumer",
             Self::User => "user",
+            Self::Notice => "notice",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Account, Self::Token, Self::Consumer, Self::User]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [
+            Self::Account,
+            Self::Token,
+            Self::Consumer,
+            Self::User,
+            Self::Notice,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
     }
 }
 

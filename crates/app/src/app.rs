@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::error::AppError;
+use crate::fair::Fair;
 use crate::keeper::Keeper;
 use crate::lines::Lines;
 use crate::outbound::Outbound;
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) gateway_url: Url,
     pub(crate) keeper: Keeper,
     pub(crate) lines: Lines,
+    pub(crate) fair: Fair,
     pub(crate) trials: Trials,
     pub(crate) attempts: Attempts,
 }
@@ -67,6 +69,7 @@ impl App {
         let keeper = Keeper::new(store.clone(), Arc::clone(&clock), outbound.clone(), tokens);
         Self(Arc::new(Inner {
             lines: Lines::default(),
+            fair: Fair::new(),
             trials: Trials::default(),
             attempts: Attempts::default(),
             store,
@@ -123,6 +126,7 @@ impl App {
         tokio::join!(
             self.follow_changes(stop.clone()),
             self.0.keeper.run_schedule(stop.clone()),
+            self.share_limits(stop.clone()),
             self.flush_uses(stop),
         );
     }

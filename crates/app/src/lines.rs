@@ -12,7 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use papaya::HashMap as ConcurrentMap;
-use tieline_core::{Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId};
+use tieline_core::{
+    Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId, ConsumerLimits,
+};
 use tieline_store::{Change, ChangeFeed, ChangeKind, StoreError};
 use tieline_vault::api_key;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,8 @@ pub struct CallerPass {
     /// The key it showed.
     pub key_id: ApiKeyId,
     grant: ConsumerGrant,
+    /// Its part in the limits of accounts.
+    pub(crate) limits: ConsumerLimits,
     /// When each account was last used by this key, in milliseconds.
     used: ConcurrentMap<AccountId, AtomicI64>,
 }
@@ -101,6 +105,7 @@ impl App {
             consumer_name: consumer.name,
             key_id,
             grant: consumer.grant,
+            limits: consumer.limits,
             used: ConcurrentMap::new(),
         });
         if self.0.lines.epoch() == epoch {
@@ -327,6 +332,9 @@ impl App {
     async fn follow_feed(&self, feed: &mut ChangeFeed) -> Result<(), StoreError> {
         loop {
             for change in feed.next().await? {
+                if change.kind == ChangeKind::Limit && change.generation == 0 {
+                    self.limits_reload().await?;
+                }
                 self.forget(&change);
             }
         }
@@ -346,6 +354,7 @@ impl App {
             }
             ChangeKind::Consumer => self.0.lines.forget_callers(),
             ChangeKind::User => {}
+            ChangeKind::Limit => self.limit_changed(change),
         }
     }
 

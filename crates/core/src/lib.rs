@@ -10,6 +10,7 @@ mod consumer;
 mod ids;
 mod ladder;
 mod language;
+mod limits;
 mod state;
 mod user;
 
@@ -25,5 +26,6 @@ pub use ids::{
 };
 pub use ladder::{Evidence, LadderReport, Rung, RungReport, RungStatus};
 pub use language::Language;
+pub use limits::{AccountLimits, ConsumerLimits, OnThrottle, OutOfRange, Priority};
 pub use state::{AccountEvent, Connection, ConnectionState, Reason};
 pub use user::{Email, EmailProblem, Right, Role, User};

@@ -36,6 +36,8 @@ pub enum ChangeKind {
     Consumer,
     /// A user.
     User,
+    /// What an account lets through: its limits, or a pause that Microsoft asks for.
+    Limit,
 }
 
 impl ChangeKind {
@@ -45,13 +47,19 @@ impl ChangeKind {
             Self::Token => "token",
             Self::Consumer => "consumer",
             Self::User => "user",
+            Self::Limit => "limit",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Account, Self::Token, Self::Consumer, Self::User]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        let all = [
+            Self::Account,
+            Self::Token,
+            Self::Consumer,
+            Self::User,
+            Self::Limit,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -62,7 +70,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Which.
     pub id: String,
-    /// For tokens, the generation reached; otherwise 0.
+    /// For tokens, the generation reached; for a pause, when it ends; otherwise 0.
     pub generation: i64,
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde::Serialize;
 use tieline_app::{Finding, explain_reason};
-use tieline_core::{Account, Consumer, ConsumerGrant, Language, User};
+use tieline_core::{Account, Consumer, ConsumerGrant, ConsumerLimits, Language, User};
 
 /// Whether a command speaks to a program or to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,6 +287,7 @@ pub(crate) struct ConsumerJson {
     id: String,
     name: String,
     accounts: AccountsJson,
+    limits: ConsumerLimits,
     keys: Vec<KeyJson>,
     created_at: DateTime<Utc>,
 }
@@ -335,6 +336,7 @@ impl ConsumerJson {
                     AccountsJson::These(accounts.iter().map(ToString::to_string).collect())
                 }
             },
+            limits: consumer.limits,
             keys: keys.collect(),
             created_at: consumer.created_at,
         }

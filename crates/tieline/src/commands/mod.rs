@@ -5,6 +5,7 @@ mod completions;
 mod connect;
 mod consumer;
 mod doctor;
+mod headroom;
 mod key;
 mod migrate;
 pub(crate) mod sandbox;

@@ -7,6 +7,7 @@ mod account_json;
 mod accounts;
 mod body;
 mod consumers;
+mod headroom;
 mod people;
 mod problem;
 
@@ -73,8 +74,11 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(accounts::consent))
         .routes(routes!(accounts::consent_outcome))
         .routes(routes!(accounts::propose))
+        .routes(routes!(headroom::show))
+        .routes(routes!(headroom::change))
         .routes(routes!(consumers::list, consumers::create))
         .routes(routes!(consumers::remove))
+        .routes(routes!(headroom::change_consumer))
         .routes(routes!(consumers::add_key))
         .routes(routes!(consumers::revoke_key))
         .routes(routes!(people::sign_in, people::who_am_i, people::sign_out))

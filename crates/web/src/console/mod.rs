@@ -3,6 +3,7 @@
 mod accounts;
 mod consent;
 mod consumers;
+mod headroom;
 mod pages;
 mod pane;
 mod sign_in;
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> Router<Site> {
             "/consumers/{id}/keys/{key}/revoke",
             post(consumers::key_revoke),
         )
+        .route("/consumers/{id}/limits", post(consumers::limits))
         .route("/consumers/{id}/remove", post(consumers::remove))
         .route("/activity", get(tables::activity))
         .route("/audit", get(tables::audit))

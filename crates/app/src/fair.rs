@@ -13,6 +13,7 @@
 //! | `gate` | how many calls may be under way |
 //! | `queue` | who goes next |
 //! | `rate` | a consumer's own rate |
+//! | `pace` | which interactive consumers are jobs in truth |
 //! | `court` | all of these for an account; pure |
 //! | `admission` | callers that wait for it; timers |
 //! | `entry` | the gateway's door, and the words of refusals |
@@ -23,6 +24,7 @@ mod court;
 mod entry;
 mod gate;
 mod lane;
+mod pace;
 mod queue;
 mod rate;
 mod share;
@@ -36,7 +38,7 @@ use tieline_core::{AccountLimits, ConsumerLimits, OnThrottle, Priority};
 pub use admission::Admitted;
 pub use told::{Limit, Told};
 
-pub(crate) use admission::Fair;
+pub(crate) use admission::{Fair, Standing};
 pub(crate) use share::Shown;
 
 /// Microseconds since the program began.

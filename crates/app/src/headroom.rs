@@ -153,7 +153,11 @@ impl App {
         let mut seen: Vec<(DateTime<Utc>, Shown)> = Vec::new();
         let mine = self.limits_shown(account);
         let me = self.0.fair.server();
-        for row in self.store().limit_servers(Some(account), now - WINDOW).await? {
+        for row in self
+            .store()
+            .limit_servers(Some(account), now - WINDOW)
+            .await?
+        {
             // This server knows better than its own row.
             let Ok(shown) = serde_json::from_str(&row.shown) else {
                 continue;

@@ -15,6 +15,7 @@ mod schedule;
 mod slot;
 
 pub use live::LiveToken;
+pub(crate) use slot::Seat;
 
 use std::sync::Arc;
 
@@ -127,8 +128,9 @@ impl Keeper {
         }
     }
 
-    pub(crate) fn note_use(&self, account: AccountId, ms: i64) {
-        self.slot(account).note_use(ms);
+    /// An account's place, to be kept beside what else is known of it.
+    pub(crate) fn seat(&self, account: AccountId) -> Seat {
+        Seat::of(self.slot(account))
     }
 
     fn slot(&self, account: AccountId) -> Arc<Slot> {

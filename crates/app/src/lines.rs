@@ -1,16 +1,19 @@
 //! The gateway's side: which consumer calls, which account is meant, and its live token.
 //!
-//! A warm call reads three concurrent maps and takes no lock and no database access. A miss asks
-//! the database, so a key or an account added by another process works at once; what was removed
-//! or changed is forgotten when the change feed says so.
+//! A warm call reads two concurrent maps and takes no lock and no database access: everything else
+//! that it needs hangs on what it finds there, because with a million accounts every further map
+//! would be a miss of the processor's caches. A miss of the maps asks the database, so a key or an
+//! account added by another process works at once; what was removed or changed is forgotten when
+//! the change feed says so.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
+use http::HeaderValue;
 use papaya::HashMap as ConcurrentMap;
 use tieline_core::{
     Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId, ConsumerLimits,
@@ -22,10 +25,13 @@ use url::Url;
 
 use crate::app::App;
 use crate::error::{AppError, Refused, Who};
-use crate::keeper::LiveToken;
+use crate::fair::Standing;
+use crate::keeper::{LiveToken, Seat};
 
 /// "Last used" is kept to the minute: finer would write a row per call.
 const USE_RESOLUTION_MS: i64 = 60_000;
+/// How much of a mark of use is the minute; the rest says which key it was.
+const MINUTE_BITS: u64 = (1 << 32) - 1;
 /// Pause after the change feed broke.
 const FEED_PAUSE: Duration = Duration::from_millis(500);
 /// How often uses are written down.
@@ -43,6 +49,8 @@ pub struct CallerPass {
     grant: ConsumerGrant,
     /// Its part in the limits of accounts.
     pub(crate) limits: ConsumerLimits,
+    /// Tells keys apart in the marks that they leave on lines.
+    mark: u64,
     /// When each account was last used by this key, in milliseconds.
     used: ConcurrentMap<AccountId, AtomicI64>,
 }
@@ -58,11 +66,27 @@ pub struct Line {
     pub origin: Url,
     /// Host and port of that origin, as the `Host` header says them.
     pub authority: String,
+    /// The same, ready to be sent.
+    pub host_header: HeaderValue,
+    /// Host alone, an IPv6 address in its brackets.
+    pub host: String,
+    /// Port, also where the address leaves it out.
+    pub port: u16,
     /// Base of the Web API, such as `/api/data/v9.2`.
     pub base_path: String,
+    /// What stands in front of `/api/`: nothing online, the organization's name on premises.
+    pub front: String,
+    /// Origin and front, as they stand at the beginning of every link of the organization.
+    pub there: String,
     /// Version of the settings that this was made from.
     pub version: i64,
     name_key: String,
+    /// Where the keeper holds the token.
+    seat: Seat,
+    /// Where callers wait for their turn.
+    pub(crate) standing: Arc<Standing>,
+    /// Which key used this line last, and in which minute.
+    noted: AtomicU64,
 }
 
 /// What is remembered between calls.
@@ -91,8 +115,8 @@ impl App {
     /// When the key is unknown or revoked.
     pub async fn caller_admit(&self, key: &str) -> Result<Arc<CallerPass>, Refused> {
         let hash = api_key::hash(key);
-        if let Some(pass) = self.0.lines.callers.pin().get(&hash) {
-            return Ok(Arc::clone(pass));
+        if let Some(pass) = self.0.lines.caller(&hash) {
+            return Ok(pass);
         }
         let epoch = self.0.lines.epoch();
         let Some((key_id, consumer)) = self.store().api_key_owner(hash).await? else {
@@ -106,12 +130,40 @@ impl App {
             key_id,
             grant: consumer.grant,
             limits: consumer.limits,
+            mark: mark_of(&hash),
             used: ConcurrentMap::new(),
         });
         if self.0.lines.epoch() == epoch {
             self.0.lines.callers.pin().insert(hash, Arc::clone(&pass));
         }
         Ok(pass)
+    }
+
+    /// A caller that is known already; the way that takes no lock and never waits.
+    #[must_use]
+    pub fn caller_known(&self, key: &str) -> Option<Arc<CallerPass>> {
+        self.0.lines.caller(&api_key::hash(key))
+    }
+
+    /// A line that is known already; the way that takes no lock and never waits.
+    #[must_use]
+    pub fn line_known(&self, reference: Option<&str>) -> Option<Arc<Line>> {
+        let Some(reference) = reference else {
+            return self.0.lines.default.load_full();
+        };
+        let known = self.0.lines.by_reference.pin();
+        // Keys are their own keys: what is written as one is found without making one of it.
+        let found = match known.get(reference) {
+            Some(line) => line,
+            None => known.get(&AccountName::key_of(reference))?,
+        };
+        Some(Arc::clone(found))
+    }
+
+    /// A token that is at hand and fresh; the way that takes no lock and never waits.
+    #[must_use]
+    pub fn token_fresh(&self, line: &Line) -> Option<Arc<LiveToken>> {
+        line.seat.fresh(self.now())
     }
 
     /// Finds an account by id or name, or the default account when none is named.
@@ -154,7 +206,7 @@ impl App {
                 detail,
             ));
         }
-        self.note_use(caller, line.account_id);
+        self.note_use(caller, line);
         Ok(())
     }
 
@@ -203,7 +255,7 @@ impl App {
             );
             return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
         };
-        let line = Arc::new(line_of(&account)?);
+        let line = Arc::new(self.line_of_account(&account)?);
         if self.0.lines.epoch() == epoch {
             self.0.lines.remember(&line, &key);
         }
@@ -229,19 +281,33 @@ impl App {
                 detail,
             ));
         };
-        let line = Arc::new(line_of(&account)?);
+        let line = Arc::new(self.line_of_account(&account)?);
         if self.0.lines.epoch() == epoch {
             self.0.lines.default.store(Some(Arc::clone(&line)));
         }
         Ok(line)
     }
 
-    fn note_use(&self, caller: &CallerPass, account: AccountId) {
+    fn line_of_account(&self, account: &Account) -> Result<Line, Refused> {
+        let seat = self.0.keeper.seat(account.id);
+        line_of(account, seat, self.0.fair.standing(account.id))
+    }
+
+    /// Notes a use, once a minute for each key and account.
+    fn note_use(&self, caller: &CallerPass, line: &Line) {
         let now = self.now();
         let ms = now.timestamp_millis();
-        self.0.keeper.note_use(account, ms);
+        let minute = u64::try_from(ms / USE_RESOLUTION_MS).unwrap_or_default() & MINUTE_BITS;
+        let mark = caller.mark | minute;
+        // Most accounts are used by one application at a time, whose mark is here already.
+        // It is only read then: servers of many cores share it.
+        if line.noted.load(Ordering::Relaxed) == mark {
+            return;
+        }
+        line.noted.store(mark, Ordering::Relaxed);
+        line.seat.note_use(ms);
         let used = caller.used.pin();
-        let last = used.get_or_insert_with(account, || AtomicI64::new(i64::MIN));
+        let last = used.get_or_insert_with(line.account_id, || AtomicI64::new(i64::MIN));
         let before = last.load(Ordering::Relaxed);
         if ms.saturating_sub(before) < USE_RESOLUTION_MS
             || last
@@ -256,7 +322,8 @@ impl App {
             .uses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        uses.accounts.insert((caller.consumer_id, account), now);
+        uses.accounts
+            .insert((caller.consumer_id, line.account_id), now);
         uses.keys.insert(caller.key_id, now);
     }
 
@@ -374,6 +441,10 @@ impl Lines {
         self.epoch.load(Ordering::Acquire)
     }
 
+    fn caller(&self, hash: &[u8; 32]) -> Option<Arc<CallerPass>> {
+        self.callers.pin().get(hash).map(Arc::clone)
+    }
+
     fn remember(&self, line: &Arc<Line>, key: &str) {
         self.by_reference
             .pin()
@@ -397,7 +468,7 @@ impl Lines {
     }
 }
 
-fn line_of(account: &Account) -> Result<Line, Refused> {
+fn line_of(account: &Account, seat: Seat, standing: Arc<Standing>) -> Result<Line, Refused> {
     let unusable = || {
         let detail = format!(
             "The API URL of the account '{}' is not one. Correct it in the console.",
@@ -412,15 +483,41 @@ fn line_of(account: &Account) -> Result<Line, Refused> {
         None => host.to_owned(),
     };
     let origin = Url::parse(&api.origin().ascii_serialization()).map_err(|_| unusable())?;
+    let base_path = api.path().trim_end_matches('/').to_owned();
+    let front = in_front(&base_path).to_owned();
     Ok(Line {
         account_id: account.id,
         name: account.name.as_str().to_owned(),
+        host_header: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
+        host: host.to_owned(),
+        port: api.port_or_known_default().ok_or_else(unusable)?,
+        there: format!("{}://{authority}{front}", origin.scheme()),
         origin,
         authority,
-        base_path: api.path().trim_end_matches('/').to_owned(),
+        base_path,
+        front,
         version: account.version,
         name_key: account.name.key(),
+        seat,
+        standing,
+        noted: AtomicU64::new(0),
     })
+}
+
+/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
+/// on premises.
+fn in_front(base_path: &str) -> &str {
+    base_path
+        .split("/api/")
+        .next()
+        .filter(|front| *front != base_path)
+        .unwrap_or_default()
+}
+
+/// The upper half of a mark; keys are random, so a part of their hash tells them apart.
+fn mark_of(hash: &[u8; 32]) -> u64 {
+    let [a, b, c, d, ..] = *hash;
+    u64::from(u32::from_be_bytes([a, b, c, d])) << 32
 }
 
 /// A caller's own text in an error, bounded so that it cannot flood a log.

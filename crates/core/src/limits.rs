@@ -130,12 +130,7 @@ impl ConsumerLimits {
     pub fn check(&self) -> Result<(), OutOfRange> {
         within("share", Some(u64::from(self.share)), 1, 100)?;
         within("burst", self.burst.map(u64::from), 1, 100_000)?;
-        within(
-            "deadline_ms",
-            self.deadline_ms,
-            1,
-            Self::DEADLINE_MAX_MS,
-        )?;
+        within("deadline_ms", self.deadline_ms, 1, Self::DEADLINE_MAX_MS)?;
         match self.rate {
             // One in a thousand seconds is the least that means anything.
             Some(rate) if !(0.001..=100_000.0).contains(&rate) => Err(OutOfRange {
@@ -187,18 +182,23 @@ impl AccountLimits {
         let some = |number: u32| Some(u64::from(number));
         within("concurrency", some(self.concurrency), 1, 1_000)?;
         within("requests", some(self.requests), 1, 1_000_000_000)?;
-        within("execution_seconds", some(self.execution_seconds), 1, 1_000_000)?;
+        within(
+            "execution_seconds",
+            some(self.execution_seconds),
+            1,
+            1_000_000,
+        )?;
         within("window_seconds", some(self.window_seconds), 1, 3_600)?;
-        within("reserve_percent", Some(u64::from(self.reserve_percent)), 1, 90)
+        within(
+            "reserve_percent",
+            Some(u64::from(self.reserve_percent)),
+            1,
+            90,
+        )
     }
 }
 
-fn within(
-    field: &'static str,
-    number: Option<u64>,
-    low: u64,
-    high: u64,
-) -> Result<(), OutOfRange> {
+fn within(field: &'static str, number: Option<u64>, low: u64, high: u64) -> Result<(), OutOfRange> {
     match number {
         Some(number) if !(low..=high).contains(&number) => Err(OutOfRange { field, low, high }),
         _ => Ok(()),

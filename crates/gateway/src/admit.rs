@@ -1,36 +1,47 @@
 //! Phase one: which consumer calls.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
-use tieline_app::{App, CallerPass, Refused, Who};
+use tieline_app::{CallerPass, Refused, Who};
+
+use crate::worker::Worker;
 
 /// The header for clients that need `Authorization` for themselves.
 pub(crate) const KEY_HEADER: &str = "tieline-key";
 
 /// Admits the caller by the API key that it shows.
-pub(crate) async fn admit(app: &App, headers: &HeaderMap) -> Result<Arc<CallerPass>, Refused> {
-    match key(headers) {
-        Some(key) => app.caller_admit(&key).await,
-        None => Err(Refused::new(
+pub(crate) async fn admit(
+    worker: &Worker,
+    headers: &HeaderMap,
+) -> Result<Arc<CallerPass>, Refused> {
+    let Some(key) = key(headers) else {
+        return Err(Refused::new(
             Who::Consumer,
             401,
             "key-missing",
             "No API key was sent. Send it as 'Authorization: Bearer <key>' or as 'Tieline-Key: \
              <key>'.",
-        )),
+        ));
+    };
+    let app = &worker.inner.app;
+    if let Some(caller) = app.caller_known(&key) {
+        return Ok(caller);
     }
+    let (app, key) = (app.clone(), key.into_owned());
+    Box::pin(worker.at_home(async move { app.caller_admit(&key).await })).await
 }
 
 /// As bearer token (RFC 6750), as the password of Basic (RFC 7617), or in a header of its own.
-fn key(headers: &HeaderMap) -> Option<String> {
+fn key(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     if let Some(key) = headers.get(KEY_HEADER) {
-        return Some(key.to_str().ok()?.trim().to_owned());
+        return Some(key.to_str().ok()?.trim().into());
     }
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
     let (scheme, rest) = value.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
+        return Some(rest.trim().into());
     }
     if scheme.eq_ignore_ascii_case("basic") {
         use base64::Engine as _;
@@ -38,7 +49,7 @@ fn key(headers: &HeaderMap) -> Option<String> {
             .decode(rest.trim())
             .ok()?;
         let text = String::from_utf8(decoded).ok()?;
-        return Some(text.split_once(':')?.1.to_owned());
+        return Some(text.split_once(':')?.1.to_owned().into());
     }
     None
 }
@@ -52,7 +63,7 @@ mod tests {
     fn key_of(name: &'static str, value: &'static str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        key(&headers)
+        key(&headers).map(Cow::into_owned)
     }
 
     #[test]

@@ -1,34 +1,27 @@
 //! Phase four: the call to Dynamics, with one replay where the token was refused.
 
-use std::error::Error as _;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tieline_app::{App, Line, LiveToken, Outbound, OutboundError, Refused, Who};
+use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
-use crate::connect::{ConnectError, Connector};
+use crate::GatewaySettings;
+use crate::answer::AnswerBody;
+use crate::connect::ConnectError;
 use crate::inject::request_headers;
-
-/// How long an idle connection is kept; Azure's load balancers drop them after four minutes.
-const IDLE: Duration = Duration::from_secs(90);
-/// Idle connections per organization: Dynamics allows 52 calls at a time.
-const IDLE_MAX: usize = 64;
-
-type Body = Either<Full<Bytes>, Incoming>;
-
-/// Connections to every organization.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    client: Client<Connector, Body>,
-}
+use crate::pool::Lease;
+use crate::turn::{Passing, Turner};
+use crate::upload::{Progress, Upload};
+use crate::wire::{Outgoing, Unanswered};
+use crate::worker::Worker;
 
 /// A call as it goes on.
 pub(crate) struct Call {
@@ -41,195 +34,440 @@ pub(crate) struct Call {
 /// A body that can be sent again, or one that streams.
 pub(crate) enum CallBody {
     Kept(Bytes),
-    Streaming(Incoming),
+    Streaming(Passing<Incoming>),
 }
 
 impl CallBody {
-    /// Keeps a body whose size is known and small; lets any other stream.
-    pub(crate) async fn of(body: Incoming, max: u64) -> Result<Self, Refused> {
+    /// Keeps a body whose size is known and small; lets any other stream. What a client learned
+    /// here it says again: its links are turned either way.
+    pub(crate) async fn of(
+        body: Incoming,
+        settings: &GatewaySettings,
+        turner: Option<Turner>,
+    ) -> Result<Self, Refused> {
         match body.size_hint().exact() {
             Some(0) => Ok(Self::Kept(Bytes::new())),
-            Some(size) if size <= max => match body.collect().await {
-                Ok(body) => Ok(Self::Kept(body.to_bytes())),
-                Err(_) => Err(Refused::new(
-                    Who::Consumer,
-                    400,
-                    "body-cut-off",
-                    "The request's body ended before its announced length.",
-                )),
-            },
-            _ => Ok(Self::Streaming(body)),
+            Some(size) if size <= settings.replay_max => {
+                let body = whole(body, settings.body_timeout).await?;
+                Ok(Self::Kept(match turner {
+                    Some(turner) => turner.whole(body),
+                    None => body,
+                }))
+            }
+            _ => Ok(Self::Streaming(match turner {
+                Some(turner) => Passing::turned(body, turner, None, None),
+                None => Passing::untouched(body),
+            })),
         }
     }
 }
 
-impl Upstream {
-    pub(crate) fn new(outbound: &Outbound) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_MAX)
-            // What Dynamics answers is passed on as it is.
-            .http1_preserve_header_case(false)
-            .set_host(false)
-            .build(Connector::new(outbound));
-        Self { client }
+/// Reads a body to its end; most have come with their head, in one piece.
+async fn whole(mut body: Incoming, patience: Duration) -> Result<Bytes, Refused> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while !body.is_end_stream() {
+        let frame = match tokio::time::timeout(patience, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            Ok(Some(Err(_))) => {
+                let text = "The request's body ended before its announced length.";
+                return Err(Refused::new(Who::Consumer, 400, "body-cut-off", text));
+            }
+            Err(_) => return Err(stalled(patience)),
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.is_empty() {
+            first = data;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&first);
+            }
+            more.extend_from_slice(&data);
+        }
     }
+    Ok(if more.is_empty() {
+        first
+    } else {
+        more.freeze()
+    })
+}
 
-    /// Makes the call with the account's token; once more with a fresh one after a 401.
-    pub(crate) async fn call(
-        &self,
-        app: &App,
-        line: &Arc<Line>,
-        call: Call,
-        timeout: Duration,
-    ) -> Result<Response<Incoming>, Refused> {
-        let token = app.token(line).await?;
+fn stalled(patience: Duration) -> Refused {
+    let text = format!(
+        "Nothing came of the request's body for {} seconds.",
+        patience.as_secs()
+    );
+    Refused::new(Who::Consumer, 408, "body-stalled", text)
+}
+
+/// Makes a call with the account's token; once more with a fresh one after a 401.
+pub(crate) async fn forward(
+    worker: &Worker,
+    line: &Arc<Line>,
+    call: Call,
+) -> Result<Response<AnswerBody>, Refused> {
+    let token = token(worker, line).await?;
+    let (sending, kept) = Sending::of(call);
+    let ready = sending.with(token.header_value(), line);
+    let first = send(worker, line, ready, kept.as_ref()).await?;
+    match first.status() {
+        StatusCode::UNAUTHORIZED => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(keeping(first, kept));
+        }
+        _ => return Ok(first),
+    }
+    Box::pin(again(worker, line, token, first, kept)).await
+}
+
+/// An answer that asks to come back later takes along what it takes to do so.
+fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<AnswerBody> {
+    if let Some(kept) = kept {
+        answer.extensions_mut().insert(kept);
+    }
+    answer
+}
+
+/// The call that an answer asks to make later, where it is at hand.
+pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
+    let kept = answer.extensions_mut().remove::<Kept>()?;
+    Some(Call {
+        method: kept.method,
+        target: kept.target,
+        headers: kept.headers,
+        body: CallBody::Kept(kept.body),
+    })
+}
+
+async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
+    let app = &worker.inner.app;
+    if let Some(token) = app.token_fresh(line) {
+        return Ok(token);
+    }
+    let (app, line) = (app.clone(), Arc::clone(line));
+    Box::pin(worker.at_home(async move { app.token(&line).await })).await
+}
+
+/// What follows a 401: a fresh token, and the call once more where its body is at hand.
+async fn again(
+    worker: &Worker,
+    line: &Arc<Line>,
+    refused: Arc<LiveToken>,
+    first: Response<AnswerBody>,
+    kept: Option<Kept>,
+) -> Result<Response<AnswerBody>, Refused> {
+    // A claims challenge may stand beside others, in a header of its own.
+    let challenges = first.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
+    let challenge = (!challenges.is_empty()).then(|| challenges.join(", "));
+    let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
+    let fresh = worker.at_home(async move {
+        app.token_rejected(&at, &refused, challenge.as_deref())
+            .await
+    });
+    let fresh = fresh.await?;
+    let Some(kept) = kept else {
+        // The body is gone; the caller hears of the 401, and its next call gets the new token.
+        return Ok(first);
+    };
+    drop(first);
+    metrics::counter!("tieline_gateway_replays_total").increment(1);
+    let ready = kept.sending().with(fresh.header_value(), line);
+    let answer = send(worker, line, ready, Some(&kept)).await?;
+    Ok(match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            keeping(answer, Some(kept))
+        }
+        _ => answer,
+    })
+}
+
+// === one sending ===
+
+/// A request without its token.
+struct Sending {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    body: Outgoing,
+    progress: Option<Rc<Progress>>,
+}
+
+/// What it takes to send a request once more.
+#[derive(Clone)]
+struct Kept {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A request, ready to go.
+struct Ready {
+    request: Request<Outgoing>,
+    progress: Option<Rc<Progress>>,
+}
+
+impl Sending {
+    fn of(call: Call) -> (Self, Option<Kept>) {
         let Call {
             method,
             target,
             headers,
             body,
         } = call;
-        let kept = match &body {
-            CallBody::Kept(bytes) => Some(bytes.clone()),
-            CallBody::Streaming(_) => None,
-        };
-        let body = match body {
-            CallBody::Kept(bytes) => Either::Left(Full::new(bytes)),
-            CallBody::Streaming(body) => Either::Right(body),
-        };
-        let request = build(&method, line, &target, headers.clone(), &token, body)?;
-        let first = match self.send(request, line, timeout).await {
-            Ok(response) => response,
-            // A connection that Dynamics closed while it lay idle: what is safe to repeat is
-            // repeated (RFC 9110, section 9.2.2).
-            Err(failure) if failure.broken && method.is_safe() => {
-                let body = Either::Left(Full::new(kept.clone().unwrap_or_default()));
-                let again = build(&method, line, &target, headers.clone(), &token, body)?;
-                self.send(again, line, timeout)
-                    .await
-                    .map_err(|failure| failure.refused)?
+        match body {
+            CallBody::Kept(body) => {
+                let kept = Kept {
+                    method,
+                    target,
+                    headers,
+                    body,
+                };
+                (kept.sending(), Some(kept))
             }
-            Err(failure) => return Err(failure.refused),
-        };
-        if first.status() != StatusCode::UNAUTHORIZED {
-            return Ok(first);
+            CallBody::Streaming(body) => {
+                let (upload, progress) = Upload::new(body);
+                let sending = Self {
+                    method,
+                    target,
+                    headers,
+                    body: Either::Right(upload),
+                    progress: Some(progress),
+                };
+                (sending, None)
+            }
         }
-        let challenge = first.headers().get(header::WWW_AUTHENTICATE);
-        let challenge = challenge
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let fresh = app
-            .token_rejected(line, &token, challenge.as_deref())
-            .await?;
-        let Some(bytes) = kept else {
-            // The body is gone; the caller hears of the 401, and its next call gets the new token.
-            return Ok(first);
-        };
-        drop(first);
-        metrics::counter!("tieline_gateway_replays_total").increment(1);
-        let body = Either::Left(Full::new(bytes));
-        let request = build(&method, line, &target, headers, &fresh, body)?;
-        self.send(request, line, timeout)
-            .await
-            .map_err(|failure| failure.refused)
     }
 
-    async fn send(
-        &self,
-        request: Request<Body>,
-        line: &Line,
-        timeout: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
-        match tokio::time::timeout(timeout, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Failure::of(&error, line)),
-            Err(_) => Err(Failure {
-                broken: false,
-                refused: Refused::new(
-                    Who::Dynamics,
-                    504,
-                    "dynamics-timeout",
-                    format!(
-                        "{} did not begin its answer within {} seconds.",
-                        line.authority,
-                        timeout.as_secs()
-                    ),
-                ),
-            }),
+    fn with(self, token: &HeaderValue, line: &Line) -> Ready {
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = Uri::from(self.target);
+        *request.headers_mut() = request_headers(self.headers, token, &line.host_header);
+        Ready {
+            request,
+            progress: self.progress,
         }
     }
 }
 
-fn build(
-    method: &Method,
+impl Kept {
+    fn sending(&self) -> Sending {
+        Sending {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            body: Either::Left(Full::new(self.body.clone())),
+            progress: None,
+        }
+    }
+}
+
+/// Sends a request; once more where the connection had been closed while it lay idle.
+async fn send(
+    worker: &Worker,
+    line: &Arc<Line>,
+    ready: Ready,
+    kept: Option<&Kept>,
+) -> Result<Response<AnswerBody>, Refused> {
+    let Ready { request, progress } = ready;
+    let progress = progress.as_deref();
+    let token = request.headers().get(header::AUTHORIZATION).cloned();
+    let broke = match attempt(worker, line, request, progress).await {
+        Ok(answer) => return Ok(answer),
+        Err(Failure::Refused(refused)) => return Err(refused),
+        Err(Failure::Broken(broke)) => broke,
+    };
+    tracing::debug!(error = %broke.error, "a connection to Dynamics broke before an answer");
+    let request = match (broke.unsent, kept, token) {
+        // Not a byte of it left, so it is not repeated, it is sent.
+        (Some(request), ..) => request,
+        // What is safe to repeat is repeated (RFC 9110, section 9.2.2).
+        (None, Some(kept), Some(token)) if kept.method.is_safe() => {
+            kept.sending().with(&token, line).request
+        }
+        _ => return Err(broken(line)),
+    };
+    match Box::pin(fresh(worker, line, request, progress)).await {
+        Ok(answer) => Ok(answer),
+        Err(Failure::Refused(refused)) => Err(refused),
+        Err(Failure::Broken(_)) => Err(broken(line)),
+    }
+}
+
+/// On an idle connection, or a new one where there is none.
+async fn attempt(
+    worker: &Worker,
+    line: &Arc<Line>,
+    request: Request<Outgoing>,
+    progress: Option<&Progress>,
+) -> Result<Response<AnswerBody>, Failure> {
+    match worker.pool.idle(line) {
+        Some(lease) => exchange(worker, line, lease, request, progress).await,
+        None => Box::pin(fresh(worker, line, request, progress)).await,
+    }
+}
+
+/// On a new connection.
+async fn fresh(
+    worker: &Worker,
+    line: &Arc<Line>,
+    request: Request<Outgoing>,
+    progress: Option<&Progress>,
+) -> Result<Response<AnswerBody>, Failure> {
+    let lease = worker.pool.connect(line).await;
+    let lease = lease.map_err(|error| Failure::Refused(unreachable(&error, line)))?;
+    exchange(worker, line, lease, request, progress).await
+}
+
+/// One request and the head of its answer: every answer of Dynamics passes here, and nowhere else.
+async fn exchange(
+    worker: &Worker,
     line: &Line,
-    target: &PathAndQuery,
-    headers: HeaderMap,
-    token: &LiveToken,
-    body: Body,
-) -> Result<Request<Body>, Refused> {
+    lease: Lease,
+    mut request: Request<Outgoing>,
+    progress: Option<&Progress>,
+) -> Result<Response<AnswerBody>, Failure> {
+    let settings = &worker.inner.settings;
+    let patience = settings.body_timeout;
+    let limit = settings.answer_timeout;
+    match lease {
+        Lease::Http1(mut leased) => {
+            let answered = within(limit, progress, leased.wire.exchange(request)).await;
+            let answer = answered.map_err(|late| late.refused(line, limit))?;
+            let answer = answer.map_err(Failure::Broken)?;
+            Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
+        }
+        Lease::Http2(mut sender) => {
+            absolute(&mut request, line);
+            let answered = within(limit, progress, sender.try_send_request(request)).await;
+            let answer = answered.map_err(|late| late.refused(line, limit))?;
+            let answer = answer.map_err(|mut error| {
+                Failure::Broken(Unanswered {
+                    unsent: error.take_message().map(relative),
+                    error: error.into_error(),
+                })
+            })?;
+            Ok(answer.map(|body| AnswerBody::new(body, None, patience)))
+        }
+    }
+}
+
+/// HTTP/2 says scheme and authority with the path (RFC 9113, section 8.3.1).
+fn absolute(request: &mut Request<Outgoing>, line: &Line) {
     let uri = Uri::builder()
         .scheme(line.origin.scheme())
-        .authority(line.authority.as_str())
-        .path_and_query(target.clone())
-        .build()
-        .map_err(|_| {
-            let text = "The account's API URL cannot be called.";
-            Refused::new(Who::Tieline, 502, "api-url-malformed", text)
-        })?;
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = request_headers(headers, token.header_value(), &line.authority);
-    Ok(request)
+        .authority(line.authority.as_str());
+    let target = request.uri().path_and_query().cloned();
+    if let Some(target) = target
+        && let Ok(uri) = uri.path_and_query(target).build()
+    {
+        request.headers_mut().remove(header::HOST);
+        *request.uri_mut() = uri;
+    }
 }
 
-/// A call that got no answer.
-struct Failure {
-    refused: Refused,
-    /// Whether the connection broke before an answer began.
-    broken: bool,
+/// HTTP/1.1 says the path alone.
+fn relative(mut request: Request<Outgoing>) -> Request<Outgoing> {
+    let authority = request.uri().authority();
+    let host = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    if let Some(target) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = Uri::from(target);
+    }
+    request
 }
 
-impl Failure {
-    fn of(error: &Error, line: &Line) -> Self {
-        let host = &line.authority;
-        let connect = error
-            .source()
-            .and_then(|source| source.downcast_ref::<ConnectError>());
-        let (who, status, code, detail) = match connect {
-            Some(ConnectError::Outbound(
-                refused @ (OutboundError::NotPublic { .. } | OutboundError::NotHttps { .. }),
-            )) => (
-                Who::Tieline,
-                502,
-                "address-not-allowed",
-                format!("Tieline may not call this address: {refused}."),
-            ),
-            Some(ConnectError::Outbound(other)) => (
-                Who::Dynamics,
-                502,
-                "dynamics-unreachable",
-                format!("{host} cannot be reached: {other}."),
-            ),
-            Some(ConnectError::Tls(other)) => (
-                Who::Dynamics,
-                502,
-                "dynamics-tls",
-                format!("The TLS connection to {host} failed: {other}."),
-            ),
-            _ => (
-                Who::Dynamics,
-                502,
-                "dynamics-broken",
-                format!("{host} closed the connection before it answered."),
-            ),
-        };
-        Self {
-            broken: connect.is_none(),
-            refused: Refused::new(who, status, code, detail),
+/// Who was waited for too long.
+#[derive(Debug, Clone, Copy)]
+enum Late {
+    Caller,
+    Dynamics,
+}
+
+/// Waits for the head of an answer. While the caller still sends, the time begins anew with every
+/// piece: a large body on a slow line is no fault of Dynamics.
+async fn within<T>(
+    limit: Duration,
+    progress: Option<&Progress>,
+    answer: impl Future<Output = T>,
+) -> Result<T, Late> {
+    let mut answer = pin!(answer);
+    loop {
+        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+            return Ok(answered);
+        }
+        match progress {
+            Some(progress) if progress.went_on() => {}
+            Some(progress) if progress.is_open() => return Err(Late::Caller),
+            _ => return Err(Late::Dynamics),
         }
     }
+}
+
+impl Late {
+    fn refused(self, line: &Line, limit: Duration) -> Failure {
+        Failure::Refused(match self {
+            Late::Caller => stalled(limit),
+            Late::Dynamics => {
+                let text = format!(
+                    "{} did not begin its answer within {} seconds.",
+                    line.authority,
+                    limit.as_secs()
+                );
+                Refused::new(Who::Dynamics, 504, "dynamics-timeout", text)
+            }
+        })
+    }
+}
+
+// === a call that got no answer ===
+
+enum Failure {
+    Refused(Refused),
+    /// The connection broke before an answer began.
+    Broken(Unanswered),
+}
+
+fn broken(line: &Line) -> Refused {
+    let text = format!(
+        "{} closed the connection before it answered.",
+        line.authority
+    );
+    Refused::new(Who::Dynamics, 502, "dynamics-broken", text)
+}
+
+fn unreachable(error: &ConnectError, line: &Line) -> Refused {
+    let host = &line.authority;
+    let (who, code, detail) = match error {
+        ConnectError::Outbound(
+            refused @ (OutboundError::NotPublic { .. } | OutboundError::NotHttps { .. }),
+        ) => (
+            Who::Tieline,
+            "address-not-allowed",
+            format!("Tieline may not call this address: {refused}."),
+        ),
+        ConnectError::Outbound(other) => (
+            Who::Dynamics,
+            "dynamics-unreachable",
+            format!("{host} cannot be reached: {other}."),
+        ),
+        ConnectError::Tls(other) => (
+            Who::Dynamics,
+            "dynamics-tls",
+            format!("The TLS connection to {host} failed: {other}."),
+        ),
+        ConnectError::Http2(_) => return broken(line),
+        ConnectError::NoHost => {
+            let text = "The account's API URL cannot be called.";
+            (Who::Tieline, "api-url-malformed", text.to_owned())
+        }
+    };
+    Refused::new(who, 502, code, detail)
 }

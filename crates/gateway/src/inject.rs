@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::admit::KEY_HEADER;
-use crate::route::ACCOUNT_HEADER;
+use crate::coding::Accepted;
 
 /// Fields about one connection (RFC 9110, section 7.6.1), and those of HTTP/1.0 proxies.
 const HOP_BY_HOP: [&str; 8] = [
@@ -22,24 +21,29 @@ const HOP_BY_HOP: [&str; 8] = [
 pub(crate) fn request_headers(
     mut headers: HeaderMap,
     token: &HeaderValue,
-    host: &str,
+    host: &HeaderValue,
 ) -> HeaderMap {
     remove_hop_by_hop(&mut headers);
-    headers.remove(KEY_HEADER);
-    headers.remove(ACCOUNT_HEADER);
+    remove_ours(&mut headers);
     headers.remove(header::COOKIE);
-    // Links in answers are turned while they stream by, which they must come uncompressed for.
-    headers.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_static("identity"),
-    );
+    // Links in answers are turned while they stream by, which takes a coding that can be undone.
+    let accepted = Accepted::of(&headers);
+    headers.insert(header::ACCEPT_ENCODING, accepted.for_upstream());
     // hyper has answered 100 Continue to the client itself.
     headers.remove(header::EXPECT);
-    if let Ok(host) = HeaderValue::from_str(host) {
-        headers.insert(header::HOST, host);
-    }
+    headers.insert(header::HOST, host.clone());
     headers.insert(header::AUTHORIZATION, token.clone());
     headers
+}
+
+/// Removes the headers that are between a caller and the gateway: its key and its wishes on the way
+/// there, and on the way back what only the gateway may say.
+pub(crate) fn remove_ours(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| name.as_str().starts_with("tieline-");
+    let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Removes what is about one connection only, on the way there and on the way back.
@@ -70,6 +74,7 @@ mod tests {
             ("host", "gateway:8421"),
             ("authorization", "Bearer tl_key"),
             ("tieline-key", "tl_key"),
+            ("tieline-anything", "1"),
             ("cookie", "a=b"),
             ("connection", "keep-alive, X-Mine"),
             ("x-mine", "1"),
@@ -85,7 +90,8 @@ mod tests {
         }
         headers.append("prefer", HeaderValue::from_static("return=representation"));
         let token = HeaderValue::from_static("Bearer secret");
-        let sent = request_headers(headers, &token, "contoso.crm.dynamics.com");
+        let host = HeaderValue::from_static("contoso.crm.dynamics.com");
+        let sent = request_headers(headers, &token, &host);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

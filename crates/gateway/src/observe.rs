@@ -1,49 +1,170 @@
 //! Phase six: what was seen of a call, in metrics and in the log. Paths and queries stay out of
 //! both: they name customers.
+//!
+//! Looking a counter up by its labels costs more than the call's own bookkeeping, so each worker
+//! keeps the counters of the lines and consumers that it serves. Only so many accounts get series
+//! of their own: with a million of them the metrics would outgrow everything else.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
+use metrics::{Counter, Histogram};
 use rand::Rng as _;
+use tieline_app::{CallerPass, Line};
+use tieline_core::{AccountId, ConsumerId};
+
+/// Accounts with series of their own; those that are used later share one.
+const NAMED_MAX: usize = 1000;
+/// The label of accounts that share a series.
+const OTHERS: &str = "(others)";
+
+/// Which accounts have series of their own; all workers share it.
+#[derive(Debug, Default)]
+pub(crate) struct Named(Mutex<HashSet<AccountId>>);
+
+impl Named {
+    /// Whether an account has a series of its own, or gets one now.
+    fn admits(&self, account: AccountId) -> bool {
+        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() < NAMED_MAX {
+            named.insert(account);
+        }
+        named.contains(&account)
+    }
+}
+
+/// One worker's counters.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    named: Arc<Named>,
+    series: RefCell<HashMap<(Option<AccountId>, ConsumerId), Rc<Series>>>,
+}
+
+/// The counters of one account and consumer.
+#[derive(Debug)]
+struct Series {
+    /// The names are those of this version of the account, and this consumer: who is renamed gets
+    /// new series.
+    version: i64,
+    account: String,
+    consumer: String,
+    seconds: Histogram,
+    calls: RefCell<Vec<(u16, &'static str, Counter)>>,
+}
+
+impl Meters {
+    pub(crate) fn new(named: Arc<Named>) -> Self {
+        Self {
+            named,
+            series: RefCell::default(),
+        }
+    }
+
+    fn series(&self, caller: &CallerPass, line: &Line) -> Rc<Series> {
+        let mut all = self.series.borrow_mut();
+        let own = (Some(line.account_id), caller.consumer_id);
+        if let Some(series) = all.get(&own)
+            && series.version == line.version
+            && series.consumer == caller.consumer_name
+        {
+            return Rc::clone(series);
+        }
+        let (key, account) = if self.named.admits(line.account_id) {
+            (own, line.name.as_str())
+        } else {
+            ((None, caller.consumer_id), OTHERS)
+        };
+        if let Some(series) = all.get(&key)
+            && key.0.is_none()
+            && series.consumer == caller.consumer_name
+        {
+            return Rc::clone(series);
+        }
+        let series = Rc::new(Series {
+            version: line.version,
+            account: account.to_owned(),
+            consumer: caller.consumer_name.clone(),
+            seconds: metrics::histogram!("tieline_gateway_seconds", "account" => account.to_owned()),
+            calls: RefCell::default(),
+        });
+        all.insert(key, Rc::clone(&series));
+        series
+    }
+}
+
+impl Series {
+    fn count(&self, status: u16, failed: &'static str) {
+        let mut calls = self.calls.borrow_mut();
+        let known = calls
+            .iter()
+            .find(|(known, whose, _)| *known == status && *whose == failed);
+        if let Some((.., counter)) = known {
+            counter.increment(1);
+            return;
+        }
+        let counter = calls_of(&self.account, &self.consumer, status, failed);
+        counter.increment(1);
+        calls.push((status, failed, counter));
+    }
+}
+
+fn calls_of(account: &str, consumer: &str, status: u16, failed: &'static str) -> Counter {
+    let labels = [
+        ("account", account.to_owned()),
+        ("consumer", consumer.to_owned()),
+        ("status", status.to_string()),
+        ("failed", failed.to_owned()),
+    ];
+    metrics::counter!("tieline_gateway_calls_total", &labels)
+}
 
 /// One call, from its first byte to the beginning of its answer.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) trace_id: String,
+    pub(crate) trace_id: TraceId,
     method: Method,
     began: Instant,
-    pub(crate) account: String,
-    pub(crate) consumer: String,
+    pub(crate) line: Option<Arc<Line>>,
+    pub(crate) caller: Option<Arc<CallerPass>>,
 }
 
 impl Seen {
     pub(crate) fn new(method: &Method, headers: &HeaderMap) -> Self {
         Self {
-            trace_id: trace_id(headers),
+            trace_id: TraceId::of(headers),
             method: method.clone(),
             began: Instant::now(),
-            account: String::new(),
-            consumer: String::new(),
+            line: None,
+            caller: None,
         }
     }
 
     /// Writes it down.
-    pub(crate) fn answered(&self, status: u16, failed: &'static str) {
+    pub(crate) fn answered(&self, meters: &Meters, status: u16, failed: &'static str) {
         let elapsed = self.began.elapsed();
-        let labels = [
-            ("account", self.account.clone()),
-            ("consumer", self.consumer.clone()),
-            ("status", status.to_string()),
-            ("failed", failed.to_owned()),
-        ];
-        metrics::counter!("tieline_gateway_calls_total", &labels).increment(1);
-        metrics::histogram!("tieline_gateway_seconds", "account" => self.account.clone())
-            .record(elapsed.as_secs_f64());
+        let account = self.line.as_ref().map_or("", |line| &line.name);
+        let consumer = self
+            .caller
+            .as_ref()
+            .map_or("", |caller| &caller.consumer_name);
+        match (&self.caller, &self.line) {
+            (Some(caller), Some(line)) => {
+                let series = meters.series(caller, line);
+                series.count(status, failed);
+                series.seconds.record(elapsed.as_secs_f64());
+            }
+            // A call that was refused before it was known whose it is.
+            _ => calls_of(account, consumer, status, failed).increment(1),
+        }
         tracing::debug!(
-            trace_id = %self.trace_id,
+            trace_id = self.trace_id.as_str(),
             method = %self.method,
-            account = %self.account,
-            consumer = %self.consumer,
+            account,
+            consumer,
             status,
             failed,
             ms = elapsed.as_secs_f64() * 1000.0,
@@ -52,14 +173,73 @@ impl Seen {
     }
 }
 
-/// The trace id of the caller's `traceparent` (W3C Trace Context), or one of our own.
-fn trace_id(headers: &HeaderMap) -> String {
-    let given = headers
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.split('-').nth(1));
-    match given {
-        Some(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => id.to_owned(),
-        _ => format!("{:032x}", rand::rng().random::<u128>()),
+/// The name of a call in logs and answers: 32 hexadecimal digits (W3C Trace Context).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TraceId([u8; Self::LENGTH]);
+
+impl TraceId {
+    const LENGTH: usize = 32;
+
+    /// That of the caller's `traceparent`, or one of our own.
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get("traceparent").map(HeaderValue::as_bytes);
+        let given = given.and_then(|value| value.split(|byte| *byte == b'-').nth(1));
+        match given.and_then(|id| <[u8; Self::LENGTH]>::try_from(id).ok()) {
+            Some(id) if id.iter().all(u8::is_ascii_hexdigit) => Self(id),
+            _ => Self::random(),
+        }
+    }
+
+    fn random() -> Self {
+        let bytes: [u8; Self::LENGTH / 2] = rand::rng().random();
+        let mut digits = [0; Self::LENGTH];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        Self(digits)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.0).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_goes_on_and_a_malformed_one_does_not() {
+        let mut headers = HeaderMap::new();
+        let given = "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert("traceparent", HeaderValue::from_static(given));
+        assert_eq!(
+            TraceId::of(&headers).as_str(),
+            "0AF7651916cd43dd8448eb211c80319c"
+        );
+        for wrong in ["00-xyz-b7ad6b7169203331-01", "", "00"] {
+            headers.insert("traceparent", HeaderValue::from_static(wrong));
+            let made = TraceId::of(&headers);
+            assert!(made.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
+            assert_ne!(made.as_str(), TraceId::of(&headers).as_str());
+        }
+    }
+
+    #[test]
+    fn only_so_many_accounts_have_series_of_their_own() {
+        let named = Named::default();
+        let now = std::time::SystemTime::UNIX_EPOCH.into();
+        let first = AccountId::generate(now);
+        assert!(named.admits(first));
+        for _ in 1..NAMED_MAX {
+            assert!(named.admits(AccountId::generate(now)));
+        }
+        assert!(!named.admits(AccountId::generate(now)));
+        assert!(named.admits(first));
     }
 }

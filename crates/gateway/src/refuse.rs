@@ -11,10 +11,23 @@ pub(crate) const FAILED: HeaderName = HeaderName::from_static("tieline-failed");
 /// Names the call in logs.
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("tieline-trace-id");
 
+/// Whether whoever calls there expects OData's errors: at the Web API's root and beneath it, under
+/// an account's name or a host of its own.
+fn speaks_odata(path: &str) -> bool {
+    const ROOT: &str = "/api/data";
+    let mut segments = path.match_indices('/').map(|(at, _)| &path[at..]).take(2);
+    segments.any(|rest| {
+        rest.split_at_checked(ROOT.len())
+            .is_some_and(|(root, after)| {
+                root.eq_ignore_ascii_case(ROOT) && (after.is_empty() || after.starts_with('/'))
+            })
+    })
+}
+
 /// In OData's error shape where the client speaks OData, so that its own error handling shows the
 /// message; else a problem document (RFC 9457).
 pub(crate) fn refuse(refused: &Refused, path: &str, trace_id: &str) -> Response<Full<Bytes>> {
-    let odata = path.contains("/api/data/");
+    let odata = speaks_odata(path);
     let (kind, body) = if odata {
         let body = json!({"error": {
             "code": refused.code,
@@ -58,4 +71,31 @@ pub(crate) fn refuse(refused: &Refused, path: &str, trace_id: &str) -> Response<
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_calls_the_web_api_speaks_odata() {
+        for path in [
+            "/api/data",
+            "/api/data/v9.2/contacts",
+            "/API/Data/v9.2",
+            "/Contoso%20Sales/api/data",
+            "/Contoso/api/data/v9.2/$batch",
+        ] {
+            assert!(speaks_odata(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/contacts",
+            "/api/datax",
+            "/api/other",
+            "/a/b/api/data/x",
+        ] {
+            assert!(!speaks_odata(path), "{path}");
+        }
+    }
 }

@@ -1,202 +1,215 @@
 //! Phase five: the answer, on its way back to the caller.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::Body;
+use tieline_app::{Refused, Who};
 
-use crate::inject::remove_hop_by_hop;
-use crate::links::Links;
+use crate::address::{Ends, Turning};
+use crate::coding::{Accepted, Coded, Coding};
+use crate::inject::{remove_hop_by_hop, remove_ours};
+use crate::part::{ADDRESSES, Kind};
+use crate::turn::{Passing, Turner};
 
-/// Headers of an answer that hold an address of the organization.
-const ADDRESSES: [HeaderName; 3] = [
-    header::LOCATION,
-    header::CONTENT_LOCATION,
-    HeaderName::from_static("odata-entityid"),
-];
+/// Digests of a body's bytes (RFC 9530, and the older ones): other bytes have others.
+pub(crate) const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
 
-/// The gateway's own address as the caller knows it, such as `https://gateway.example/Contoso`.
-#[derive(Debug)]
-pub(crate) struct Here(pub(crate) String);
+/// An answer that must not be passed on: its sender and its receiver could take different bytes for
+/// its end (RFC 9112, section 6.3), or it is no answer at all.
+pub(crate) fn check<B>(answer: &Response<B>) -> Result<(), Refused> {
+    let headers = answer.headers();
+    let both = headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::CONTENT_LENGTH);
+    let detail = if both {
+        "Dynamics said the length of its answer in two ways that exclude each other, so that its \
+         end cannot be told for certain."
+    } else if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        "Dynamics changed the protocol without being asked to."
+    } else {
+        return Ok(());
+    };
+    Err(Refused::new(
+        Who::Dynamics,
+        502,
+        "dynamics-malformed",
+        detail,
+    ))
+}
 
-/// Makes an answer's headers the caller's: addresses lead back here, cookies stay inside.
-fn answer_headers(headers: &mut HeaderMap, scheme: &str, host: &str, here: &Here) {
+/// An answer on its way back: its addresses lead here, and cookies stay inside.
+pub(crate) fn relay<B>(
+    answer: Response<B>,
+    method: &Method,
+    accepted: Accepted,
+    ends: &Ends,
+) -> Response<Passing<B>>
+where
+    B: Body<Data = Bytes>,
+{
+    let (mut head, body) = answer.into_parts();
+    let headers = &mut head.headers;
     remove_hop_by_hop(headers);
+    // Nothing but the gateway itself speaks in the gateway's name.
+    remove_ours(headers);
     // Microsoft advises to drop the affinity cookie, and no other is meant for the caller.
     headers.remove(header::SET_COOKIE);
-    for name in &ADDRESSES {
-        let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else {
-            continue;
-        };
-        if let Some(turned) = turn(value, scheme, host, here)
-            && let Ok(turned) = HeaderValue::from_str(&turned)
-        {
-            headers.insert(name, turned);
-        }
+    turn_addresses(headers, || ends.back());
+
+    // A part of a document cannot be read as one.
+    let partial = head.status == StatusCode::PARTIAL_CONTENT;
+    let kind = Kind::of_headers(headers);
+    let coded = Coded::of(headers);
+    let turner = match coded {
+        _ if partial => None,
+        Coded::Otherwise => None,
+        Coded::Plain | Coded::As(_) => Turner::of(&kind, || ends.back()),
+    };
+    let Some(turner) = turner else {
+        return Response::from_parts(head, Passing::untouched(body));
+    };
+    // Another address has another length, also where only the head was asked for.
+    headers.remove(header::CONTENT_LENGTH);
+    for digest in DIGESTS {
+        headers.remove(digest);
     }
-}
-
-/// An answer's body, its links turned where it has any.
-#[derive(Debug)]
-pub(crate) struct Relayed {
-    body: Incoming,
-    links: Option<Links>,
-    /// Trailers that wait until what was held back has gone.
-    trailers: Option<Frame<Bytes>>,
-}
-
-/// An answer on its way back: its addresses lead here.
-pub(crate) fn relay(
-    answer: Response<Incoming>,
-    method: &Method,
-    there: &str,
-    here: &Here,
-) -> Response<Relayed> {
-    let (mut head, body) = answer.into_parts();
-    let (scheme, host) = there.split_once("://").unwrap_or(("https", there));
-    answer_headers(&mut head.headers, scheme, host, here);
+    let (from, to) = recode(headers, coded, accepted);
     let bodiless = method == Method::HEAD
         || matches!(
             head.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    // A part of a document cannot be read as one.
-    let whole = head.status != StatusCode::PARTIAL_CONTENT;
-    let links = (whole && !bodiless && is_plain_json(&head.headers)).then(|| {
-        // Another address has another length.
-        head.headers.remove(header::CONTENT_LENGTH);
-        Links::new(there, &here.0)
+    let body = if bodiless {
+        Passing::untouched(body)
+    } else {
+        Passing::turned(body, turner, from, to)
+    };
+    Response::from_parts(head, body)
+}
+
+/// How the body is undone, and how it is done again.
+fn recode(
+    headers: &mut HeaderMap,
+    coded: Coded,
+    accepted: Accepted,
+) -> (Option<Coding>, Option<Coding>) {
+    let Coded::As(from) = coded else {
+        return (None, None);
+    };
+    vary_by_encoding(headers);
+    if accepted.takes(from) {
+        return (Some(from), Some(from));
+    }
+    // Dynamics compressed what nobody asked to be compressed.
+    headers.remove(header::CONTENT_ENCODING);
+    (Some(from), None)
+}
+
+/// Whoever keeps the answer must know that it depends on what was asked for (RFC 9110, section
+/// 12.5.5).
+fn vary_by_encoding(headers: &mut HeaderMap) {
+    let listed = headers.get_all(header::VARY).iter().any(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value
+            .split(',')
+            .map(str::trim)
+            .any(|name| name == "*" || name.eq_ignore_ascii_case(header::ACCEPT_ENCODING.as_str()))
     });
-    Response::from_parts(
-        head,
-        Relayed {
-            body,
-            links,
-            trailers: None,
-        },
-    )
+    if !listed {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
 }
 
-/// Whether a body is JSON that can be read as it comes.
-pub(crate) fn is_plain_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let kind = kind
-        .and_then(|kind| kind.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    let json = kind.eq_ignore_ascii_case("application/json");
-    let encoding = headers
-        .get(header::CONTENT_ENCODING)
-        .map(HeaderValue::as_bytes);
-    json && encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"))
-}
-
-impl Body for Relayed {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(trailers)));
+/// Makes addresses in headers lead back here.
+fn turn_addresses(headers: &mut HeaderMap, turning: impl Fn() -> Turning) {
+    let mut made: Option<Turning> = None;
+    let links = (HeaderName::from_static("link"), Form::List);
+    let names = ADDRESSES
+        .into_iter()
+        .map(|name| (HeaderName::from_static(name), Form::One));
+    for (name, form) in names.chain([links]) {
+        if !headers.contains_key(&name) {
+            continue;
         }
-        loop {
-            let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-            let Some(links) = &mut self.links else {
-                return Poll::Ready(polled);
+        let turning = made.get_or_insert_with(&turning);
+        let values: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
+        headers.remove(&name);
+        for value in values {
+            let turned = match form {
+                Form::One => turning.turn(value.as_bytes()),
+                Form::List => turning.turn_list(value.as_bytes()),
             };
-            match polled {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => {
-                        let turned = links.turn(piece);
-                        // All of a piece may wait for the next one.
-                        if !turned.is_empty() {
-                            return Poll::Ready(Some(Ok(Frame::data(turned))));
-                        }
-                    }
-                    Err(trailers) => {
-                        let rest = links.rest();
-                        if rest.is_empty() {
-                            return Poll::Ready(Some(Ok(trailers)));
-                        }
-                        self.trailers = Some(trailers);
-                        return Poll::Ready(Some(Ok(Frame::data(rest))));
-                    }
-                },
-                // An answer that was cut off is never passed on as whole.
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => {
-                    let rest = links.rest();
-                    if rest.is_empty() {
-                        return Poll::Ready(None);
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(rest))));
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.links.is_none() && self.trailers.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.links {
-            None => self.body.size_hint(),
-            Some(_) => SizeHint::default(),
+            let turned = turned.and_then(|turned| HeaderValue::from_bytes(&turned).ok());
+            headers.append(&name, turned.unwrap_or(value));
         }
     }
 }
 
-/// An absolute address of the organization, as an address here; none when it is another's.
-fn turn(address: &str, scheme: &str, host: &str, here: &Here) -> Option<String> {
-    let (its_scheme, rest) = address.split_once("://")?;
-    let (base, path) = rest.split_at_checked(host.len())?;
-    let same = its_scheme.eq_ignore_ascii_case(scheme)
-        && base.eq_ignore_ascii_case(host)
-        && (path.is_empty() || path.starts_with(['/', '?', '#']));
-    same.then(|| format!("{}{path}", here.0))
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    One,
+    List,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Side;
 
     #[test]
     fn addresses_of_the_organization_lead_back_and_others_stay() {
-        let here = Here("http://gw:8421/Contoso".into());
         let mut headers = HeaderMap::new();
         for (name, value) in [
             (
                 "odata-entityid",
-                "https://Contoso.crm.dynamics.com/api/data/v9.2/contacts(1)",
+                "HTTPS://Contoso.crm.dynamics.com:443/api/data/v9.2/contacts(1)",
             ),
             (
                 "location",
                 "https://contoso.crm.dynamics.com.evil.example/x",
             ),
-            ("set-cookie", "ARRAffinity=1"),
-            ("connection", "close"),
+            ("content-location", "/api/data/v9.2/contacts(1)"),
+            (
+                "link",
+                "<https://contoso.crm.dynamics.com/api/x?a=,>; rel=\"next\", <https://a.example/>",
+            ),
             ("etag", "W/\"1\""),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        answer_headers(&mut headers, "https", "contoso.crm.dynamics.com", &here);
+        turn_addresses(&mut headers, || Turning::example(Side::Back));
         assert_eq!(
             headers["odata-entityid"],
-            "http://gw:8421/Contoso/api/data/v9.2/contacts(1)"
+            "http://gw:8421/Contoso%20Sales/api/data/v9.2/contacts(1)"
         );
         assert_eq!(
             headers["location"],
             "https://contoso.crm.dynamics.com.evil.example/x"
         );
-        assert_eq!(headers.len(), 3);
+        assert_eq!(
+            headers["content-location"],
+            "/Contoso%20Sales/api/data/v9.2/contacts(1)"
+        );
+        assert_eq!(
+            headers["link"],
+            "<http://gw:8421/Contoso%20Sales/api/x?a=,>; rel=\"next\", <https://a.example/>"
+        );
+        assert_eq!(headers.len(), 5);
+    }
+
+    #[test]
+    fn an_answer_of_two_lengths_is_refused() {
+        let answer = |headers: &[(&'static str, &'static str)]| {
+            let mut answer = Response::new(());
+            for (name, value) in headers {
+                answer
+                    .headers_mut()
+                    .append(*name, HeaderValue::from_static(value));
+            }
+            check(&answer).map_err(|refused| refused.code)
+        };
+        let (length, chunked) = (("content-length", "3"), ("transfer-encoding", "chunked"));
+        assert_eq!(answer(&[length]), Ok(()));
+        assert_eq!(answer(&[chunked]), Ok(()));
+        assert!(answer(&[length, chunked]).is_err());
     }
 }

@@ -13,6 +13,8 @@ pub(crate) const ACCOUNT_HEADER: &str = "tieline-account";
 pub(crate) struct Route {
     /// The account as it was named; none means the default one.
     pub(crate) account: Option<String>,
+    /// What else the account may be called, where a host names it: not every name can be a host's.
+    pub(crate) others: Vec<String>,
     /// Path and query for Dynamics, byte for byte as they came.
     pub(crate) target: PathAndQuery,
     /// What was cut off in front of them, such as `/Contoso%20Sales`; links in answers get it back.
@@ -49,13 +51,19 @@ pub(crate) fn route(
             "The address cannot be understood.",
         )
     })?;
+    let host = prefix
+        .is_empty()
+        .then(|| by_host(uri, headers, suffix))
+        .flatten();
+    let others = host.as_deref().map(spellings).unwrap_or_default();
     let account = if prefix.is_empty() {
-        by_host(uri, headers, suffix).or_else(|| by_header(headers))
+        host.or_else(|| by_header(headers))
     } else {
         Some(decode(&prefix[1..])?)
     };
     Ok(Route {
         account,
+        others,
         target,
         prefix: prefix.to_owned(),
     })
@@ -63,7 +71,9 @@ pub(crate) fn route(
 
 /// `/api` is the Web API's; no account may be called so.
 fn is_api(path: &str) -> bool {
-    path.starts_with("/api/")
+    // Dynamics does not mind the case of its paths.
+    path.get(..5)
+        .is_some_and(|beginning| beginning.eq_ignore_ascii_case("/api/"))
 }
 
 /// The first segment, and the rest from its slash on.
@@ -89,14 +99,35 @@ fn decode(segment: &str) -> Result<String, Refused> {
 
 /// `contoso.gateway.example.com` names the account `contoso`.
 fn by_host(uri: &Uri, headers: &HeaderMap, suffix: Option<&str>) -> Option<String> {
-    let host = authority(uri, headers)?
-        .split(':')
-        .next()?
-        .to_ascii_lowercase();
-    let label = host
-        .strip_suffix(&suffix?.to_ascii_lowercase())?
-        .strip_suffix('.')?;
-    (!label.is_empty()).then(|| label.to_owned())
+    let label = label_of(authority(uri, headers)?, suffix?)?;
+    Some(label.to_ascii_lowercase())
+}
+
+/// Names that a host's label may stand for: a hyphen for a space, and Unicode in its ASCII form
+/// (RFC 5891), in which browsers send it.
+fn spellings(label: &str) -> Vec<String> {
+    let (unicode, sound) = idna::domain_to_unicode(label);
+    let mut names = Vec::new();
+    let spaced = unicode.replace('-', " ");
+    for name in [spaced, unicode] {
+        if name != label && !names.contains(&name) && sound.is_ok() {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether an authority is of a host of an account's own.
+pub(crate) fn is_beneath(authority: &str, suffix: Option<&str>) -> bool {
+    suffix.is_some_and(|suffix| label_of(authority, suffix).is_some())
+}
+
+/// What stands in front of the suffix.
+fn label_of<'a>(authority: &'a str, suffix: &str) -> Option<&'a str> {
+    let host = authority.split(':').next()?;
+    let (label, end) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
+    let label = label.strip_suffix('.')?;
+    (end.eq_ignore_ascii_case(suffix) && !label.is_empty()).then_some(label)
 }
 
 fn by_header(headers: &HeaderMap) -> Option<String> {
@@ -169,6 +200,20 @@ mod tests {
             assert_eq!(route.target.as_str(), target, "{address}");
         }
         assert_eq!(routed("/Contoso%20Sales/api/x").prefix, "/Contoso%20Sales");
+    }
+
+    #[test]
+    fn a_host_names_an_account_that_has_spaces_or_is_not_ascii() {
+        for (host, account, others) in [
+            ("contoso", "contoso", &[][..]),
+            ("Contoso-Sales", "contoso-sales", &["contoso sales"]),
+            ("xn--j2rs27b", "xn--j2rs27b", &["\u{55b6}\u{696d}"]),
+            ("a.b", "a.b", &[]),
+        ] {
+            let route = routed(&format!("http://{host}.gw.example/api/x"));
+            assert_eq!(route.account.as_deref(), Some(account));
+            assert_eq!(route.others, others, "{host}");
+        }
     }
 
     #[test]

@@ -1,250 +1,302 @@
-//! The listeners, and the way of a call through the phases.
+//! The threads, and the way of a call through the phases.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
-use tieline_app::{Refused, Who};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tieline_app::{Line, Refused, Who};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::{Ends, called, forwarded_scheme};
 use crate::admit::admit;
+use crate::answer::AnswerBody;
+use crate::coding::{Accepted, Coded};
+use crate::cors::{is_preflight, open, preflight};
+use crate::fair;
 use crate::forward::{Call, CallBody};
-use crate::links::Links;
+use crate::guest::Calling;
 use crate::observe::Seen;
+use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
-use crate::relay::{Here, Relayed, is_plain_json, relay};
-use crate::route::{Route, authority, route};
+use crate::relay::{DIGESTS, check, relay};
+use crate::route::{Route, authority, is_beneath, route};
+use crate::turn::{Passing, Turner};
+use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
-
-/// How long a client may take to send its headers, and to shake hands.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Pause after the system could not accept a connection, such as for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-type Answer = Response<Either<Relayed, Full<Bytes>>>;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
-#[error("the gateway's listener failed: {0}")]
-pub struct ServeError(#[from] io::Error);
+pub enum ServeError {
+    /// A listener cannot be used.
+    #[error("the gateway's listener failed: {0}")]
+    Listener(#[from] io::Error),
+    /// A thread broke down.
+    #[error("a thread of the gateway broke down")]
+    Thread,
+}
 
 impl Gateway {
     /// Serves until `stop` is cancelled; then calls in flight are finished, as long as the
-    /// settings allow.
+    /// settings allow. Each listener gets a thread of its own; those of one address share what
+    /// comes to it when they were bound with `SO_REUSEPORT`.
     ///
     /// # Errors
-    /// When a listener has no address.
+    /// When a listener has no address, or a thread cannot be had.
     pub async fn serve(
         self,
         listeners: Vec<TcpListener>,
         tls: Option<Arc<ServerConfig>>,
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        let acceptor = tls.map(TlsAcceptor::from);
-        let graceful = GracefulShutdown::new();
-        {
-            let mut accepting = Vec::with_capacity(listeners.len());
-            for listener in listeners {
-                tracing::info!(address = %listener.local_addr()?, "the gateway is served");
-                accepting.push(self.accept(listener, acceptor.clone(), &graceful, &stop));
-            }
-            futures_util::future::join_all(accepting).await;
+        let mut threads = Vec::with_capacity(listeners.len());
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let address = listener.local_addr()?;
+            tracing::info!(%address, worker = number, "the gateway is served");
+            listener.set_nonblocking(true)?;
+            let (ended, end) = tokio::sync::oneshot::channel();
+            let (inner, tls, stop) = (Arc::clone(&self.0), tls.clone(), stop.clone());
+            let home = tokio::runtime::Handle::current();
+            std::thread::Builder::new()
+                .name(format!("gateway-{number}"))
+                .spawn(move || {
+                    let result = worker::run(inner, listener, tls, home, &stop);
+                    // Nobody waits when the server has given up already.
+                    let _ = ended.send(result);
+                })?;
+            threads.push(end);
         }
-        if tokio::time::timeout(self.0.settings.drain, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!("calls through the gateway were cut off at shutdown");
+        for thread in threads {
+            thread.await.map_err(|_| ServeError::Thread)??;
         }
         Ok(())
     }
+}
 
-    async fn accept(
-        &self,
-        listener: TcpListener,
-        acceptor: Option<TlsAcceptor>,
-        graceful: &GracefulShutdown,
-        stop: &CancellationToken,
-    ) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => self.greet(stream, acceptor.clone(), graceful),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+/// Dynamics' body, on its way back.
+type Relayed = Passing<AnswerBody>;
+
+/// An answer's body, which holds the client's connection to be busy until it has gone out.
+#[derive(Debug)]
+pub(crate) struct Told {
+    body: Either<Relayed, Full<Bytes>>,
+    _calling: Calling,
+}
+
+impl Body for Told {
+    type Data = Bytes;
+    type Error = <Either<Relayed, Full<Bytes>> as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
-    fn greet(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>, graceful: &GracefulShutdown) {
-        let gateway = self.clone();
-        let watcher = graceful.watcher();
-        tokio::spawn(async move {
-            // Answers are written whole; waiting for more only delays them.
-            let _ = stream.set_nodelay(true);
-            match acceptor {
-                None => gateway.converse(stream, watcher, false).await,
-                Some(acceptor) => {
-                    let shaken = tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream));
-                    match shaken.await {
-                        Ok(Ok(stream)) => gateway.converse(stream, watcher, true).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                        Err(_) => tracing::debug!("a TLS handshake took too long"),
-                    }
-                }
-            }
-        });
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
-    async fn converse<S>(
-        self,
-        stream: S,
-        watcher: hyper_util::server::graceful::Watcher,
-        secure: bool,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = hyper::service::service_fn(move |request| {
-            let inner = Arc::clone(&self.0);
-            async move { Ok::<_, Infallible>(inner.answer(request, secure).await) }
-        });
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection to the gateway broke");
-        }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
-impl Inner {
-    async fn answer(&self, request: Request<Incoming>, secure: bool) -> Answer {
-        if request.uri().path() == "/healthz" {
-            return Response::new(Either::Right(Full::new(Bytes::from_static(b"ok\n"))));
+/// Answers a call; `scheme` is that of the client's connection.
+pub(crate) async fn answer(
+    worker: Rc<Worker>,
+    calling: Calling,
+    request: Request<Incoming>,
+    scheme: &'static str,
+) -> Result<Response<Told>, Infallible> {
+    let told = |body| Told {
+        body,
+        _calling: calling,
+    };
+    if request.uri().path() == "/healthz" {
+        let body = Either::Right(Full::new(Bytes::from_static(b"ok\n")));
+        return Ok(Response::new(told(body)));
+    }
+    let mut seen = Seen::new(request.method(), request.headers());
+    let allowed = &worker.inner.settings.allowed_origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let uri = request.uri().clone();
+    let preflighted = is_preflight(request.method(), request.headers());
+    let passed = if preflighted {
+        preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
+    } else {
+        let passed = pass(&worker, request, scheme, &mut seen).await;
+        passed.map(|answer| answer.map(Either::Left))
+    };
+    let (mut answer, failed) = match passed {
+        Ok(answer) => {
+            // A 401 of Dynamics that a fresh token did not cure is not ours.
+            let refused = answer.status() == StatusCode::UNAUTHORIZED;
+            let failed = if refused { "dynamics" } else { "" };
+            (answer, failed)
         }
-        let mut seen = Seen::new(request.method(), request.headers());
-        let path = request.uri().path().to_owned();
-        let (mut answer, failed) = match self.pass(request, secure, &mut seen).await {
-            Ok(answer) => {
-                // A 401 of Dynamics that a fresh token did not cure is not ours.
-                let refused = answer.status() == StatusCode::UNAUTHORIZED;
-                (answer, if refused { "dynamics" } else { "" })
-            }
-            Err(refused) => {
-                let answer = refuse(&refused, &path, &seen.trace_id).map(Either::Right);
-                (answer, refused.who.as_str())
-            }
-        };
-        if !failed.is_empty() {
-            answer
-                .headers_mut()
-                .insert(FAILED, HeaderValue::from_static(failed));
+        Err(refused) => {
+            let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
+            (answer.map(Either::Right), refused.who.as_str())
         }
-        if let Ok(id) = HeaderValue::from_str(&seen.trace_id) {
-            answer.headers_mut().insert(TRACE_ID, id);
-        }
-        seen.answered(answer.status().as_u16(), failed);
+    };
+    if !failed.is_empty() {
         answer
+            .headers_mut()
+            .insert(FAILED, HeaderValue::from_static(failed));
     }
-
-    /// Admit, route, inject, forward, relay.
-    async fn pass(
-        &self,
-        request: Request<Incoming>,
-        secure: bool,
-        seen: &mut Seen,
-    ) -> Result<Answer, Refused> {
-        let (head, body) = request.into_parts();
-        let caller = admit(&self.app, &head.headers).await?;
-        seen.consumer.clone_from(&caller.consumer_name);
-        let suffix = self.settings.host_suffix.as_deref();
-        let Route {
-            account,
-            target,
-            prefix,
-        } = route(&head.uri, &head.headers, suffix)?;
-        let line = self.app.line_find(account.as_deref()).await?;
-        seen.account.clone_from(&line.name);
-        self.app.caller_may_use(&caller, &line)?;
-
-        let here = self.here(&head.uri, &head.headers, &prefix, secure);
-        let there = format!("{}://{}", line.origin.scheme(), line.authority);
-        let there = format!("{there}{}", in_front(&line.base_path));
-        let mut body = CallBody::of(body, self.settings.replay_max).await?;
-        let mut headers = head.headers;
-        if let CallBody::Kept(bytes) = &mut body
-            && is_plain_json(&headers)
-        {
-            // What a client learned here it says again: rows to bind to lead back to Dynamics.
-            let mut links = Links::new(&here.0, &there);
-            let turned = [links.turn(std::mem::take(bytes)), links.rest()];
-            *bytes = Bytes::from(turned.concat());
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        let method = head.method;
-        let target = beneath(in_front(&line.base_path), target)?;
-        let call = Call {
-            method: method.clone(),
-            target,
-            headers,
-            body,
-        };
-        let timeout = self.settings.answer_timeout;
-        let answer = self.upstream.call(&self.app, &line, call, timeout).await?;
-        Ok(relay(answer, &method, &there, &here).map(Either::Left))
+    if let Some(id) = seen.trace_id.header() {
+        answer.headers_mut().insert(TRACE_ID, id);
     }
+    if let Some(origin) = origin.filter(|_| !preflighted) {
+        open(allowed, &origin, answer.headers_mut());
+    }
+    seen.answered(&worker.meters, answer.status().as_u16(), failed);
+    Ok(answer.map(told))
+}
 
-    /// The address that the caller used. Behind a proxy that terminates TLS the configured address
-    /// knows the scheme better than the connection does.
-    fn here(&self, uri: &Uri, headers: &HeaderMap, prefix: &str, secure: bool) -> Here {
-        let public = self.app.gateway_url();
-        let configured = public.as_str().trim_end_matches('/');
-        let called = authority(uri, headers);
-        let known = configured.split_once("://").map(|(_, authority)| authority);
-        match called {
-            Some(called) if known.is_none_or(|known| !known.eq_ignore_ascii_case(called)) => {
-                Here(format!(
-                    "{}://{called}{prefix}",
-                    if secure { "https" } else { "http" }
-                ))
-            }
-            _ => Here(format!("{configured}{prefix}")),
-        }
+/// Admit, route, wait, inject, forward, relay.
+async fn pass(
+    worker: &Worker,
+    request: Request<Incoming>,
+    scheme: &'static str,
+    seen: &mut Seen,
+) -> Result<Response<Relayed>, Refused> {
+    let Inner { app, settings, .. } = &*worker.inner;
+    let (head, body) = request.into_parts();
+    let caller = admit(worker, &head.headers).await?;
+    let caller = seen.caller.insert(caller);
+    let suffix = settings.host_suffix.as_deref();
+    let Route {
+        account,
+        others,
+        target,
+        prefix,
+    } = route(&head.uri, &head.headers, suffix)?;
+    let line = seen.line.insert(find(worker, account, others).await?);
+    app.caller_may_use(caller, line)?;
+
+    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
+
+    let ends = ends(worker, line, &head, &prefix, scheme);
+    let mut headers = head.headers;
+    let turner = turner(&mut headers, &ends);
+    let body = CallBody::of(body, settings, turner);
+    let body = fair::before_deadline(&terms, body).await?;
+    let accepted = Accepted::of(&headers);
+    let call = Call {
+        method: head.method.clone(),
+        target: beneath(&line.front, queried(target, &ends))?,
+        headers,
+        body,
+    };
+    // The one place where a call waits for its turn: what can be kept of it is here by now, so
+    // that a slow sender takes no place at Dynamics.
+    let answer = fair::call(worker, caller, line, &terms, call).await?;
+    check(&answer)?;
+    Ok(relay(answer, &head.method, accepted, &ends))
+}
+
+/// What turns the links in the caller's body, where it can have any.
+fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
+    // What is compressed passes as it is.
+    let plain = Coded::of(headers) == Coded::Plain;
+    let kind = if plain {
+        Kind::of_headers(headers)
+    } else {
+        Kind::Other
+    };
+    let turner = Turner::of(&kind, || ends.there())?;
+    // Another address has another length.
+    headers.remove(header::CONTENT_LENGTH);
+    for digest in DIGESTS {
+        headers.remove(digest);
+    }
+    Some(turner)
+}
+
+/// The target, with the addresses in its query turned.
+fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
+    let named = target.query().is_some_and(|query| query.contains("id="));
+    if !named
+        && !target
+            .query()
+            .is_some_and(|query| query.contains("odata.id"))
+    {
+        return target;
+    }
+    match ends.there().turn_query(target.as_str().as_bytes()) {
+        Some(turned) => PathAndQuery::try_from(turned).unwrap_or(target),
+        None => target,
     }
 }
 
-/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
-/// on premises.
-fn in_front(base_path: &str) -> &str {
-    base_path
-        .split("/api/")
-        .next()
-        .filter(|front| *front != base_path)
-        .unwrap_or_default()
+/// The account that is meant; a host's name may stand for several spellings.
+async fn find(
+    worker: &Worker,
+    account: Option<String>,
+    others: Vec<String>,
+) -> Result<Arc<Line>, Refused> {
+    let app = &worker.inner.app;
+    let known = app.line_known(account.as_deref());
+    let known = known.or_else(|| others.iter().find_map(|name| app.line_known(Some(name))));
+    if let Some(line) = known {
+        return Ok(line);
+    }
+    let app = app.clone();
+    let found = worker.at_home(async move {
+        let found = app.line_find(account.as_deref()).await;
+        if found.is_ok() {
+            return found;
+        }
+        for name in &others {
+            if let Ok(line) = app.line_find(Some(name)).await {
+                return Ok(line);
+            }
+        }
+        found
+    });
+    Box::pin(found).await
+}
+
+/// The address that the caller used, and the organization's. Behind a proxy that terminates TLS the
+/// configured address, or the proxy, knows the scheme better than the connection does.
+fn ends(
+    worker: &Worker,
+    line: &Arc<Line>,
+    head: &Parts,
+    prefix: &str,
+    scheme: &'static str,
+) -> Ends {
+    let Inner { app, settings, .. } = &*worker.inner;
+    let configured = app.gateway_url().as_str().trim_end_matches('/');
+    let known = configured.split_once("://");
+    let here = match called(authority(&head.uri, &head.headers)) {
+        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+            let suffix = settings.host_suffix.as_deref();
+            let scheme = match (forwarded_scheme(&head.headers), known) {
+                _ if scheme == "https" => scheme,
+                (Some(forwarded), _) => forwarded,
+                (None, Some((known, _))) if is_beneath(called, suffix) => known,
+                _ => scheme,
+            };
+            [scheme, "://", called].concat()
+        }
+        _ => configured.to_owned(),
+    };
+    Ends::new(Arc::clone(line), here, configured, prefix)
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

@@ -85,7 +85,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn consumer(&self, id: ConsumerId) -> Result<Option<Consumer>, StoreError> {
-        let sql = "SELECT id, workspace_id, name, grants, limits, created_at FROM consumer WHERE id = $1";
+        let sql =
+            "SELECT id, workspace_id, name, grants, limits, created_at FROM consumer WHERE id = $1";
         let row: Option<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(id.to_string()).fetch_optional(pool).await
         })?;

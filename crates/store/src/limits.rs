@@ -278,8 +278,8 @@ impl Store {
             sqlx::query_as(sql).bind(account.to_string()).bind(span.ms())
                 .bind(span.slot(since)).fetch_all(pool).await
         })?;
-        let used = |(consumer, calls, bulk, refused, throttled, waited_ms, paused_ms): UseRow| {
-            LimitUse {
+        let used =
+            |(consumer, calls, bulk, refused, throttled, waited_ms, paused_ms): UseRow| LimitUse {
                 consumer,
                 calls,
                 bulk,
@@ -287,8 +287,7 @@ impl Store {
                 throttled,
                 waited_ms,
                 paused_ms,
-            }
-        };
+            };
         Ok(rows.into_iter().map(used).collect())
     }
 

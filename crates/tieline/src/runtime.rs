@@ -16,7 +16,7 @@ use tieline_gateway::{Gateway, GatewaySettings};
 use tieline_store::{Migrations, Store};
 use tieline_vault::KeyRing;
 use tieline_web::WebSettings;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -27,6 +27,8 @@ use crate::output::say;
 use crate::running::{Announced, Running};
 use crate::telemetry;
 
+/// Connections that wait to be accepted by one worker; the system's own limit is lower or higher.
+const BACKLOG: u32 = 1024;
 /// How long requests in flight may take to finish after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -37,11 +39,13 @@ pub(crate) struct Addresses {
     pub(crate) gateway: Url,
 }
 
-/// The two listeners, bound but not served yet: with port 0, only now is the address known.
+/// The listeners, bound but not served yet: with port 0, only now is the address known.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     console: TcpListener,
-    gateway: TcpListener,
+    /// One for each worker, all of one address; never empty.
+    gateway: Vec<std::net::TcpListener>,
+    gateway_address: SocketAddr,
 }
 
 impl Listeners {
@@ -50,9 +54,13 @@ impl Listeners {
     /// # Errors
     /// When an address is taken, or is not this machine's.
     pub(crate) async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let console = bind("console", "--console", settings.console.listen).await?;
+        let gateway = bind_shared(settings.gateway.listen, workers(settings)).await?;
+        let gateway_address = gateway[0].local_addr()?;
         Ok(Self {
-            console: bind("console", "--console", settings.console.listen).await?,
-            gateway: bind("gateway", "--gateway", settings.gateway.listen).await?,
+            console,
+            gateway,
+            gateway_address,
         })
     }
 
@@ -63,7 +71,7 @@ impl Listeners {
     pub(crate) fn addresses(&self, settings: &Settings) -> anyhow::Result<Addresses> {
         Ok(Addresses {
             console: public_url(&settings.console, self.console.local_addr()?)?,
-            gateway: public_url(&settings.gateway, self.gateway.local_addr()?)?,
+            gateway: public_url(&settings.gateway, self.gateway_address)?,
         })
     }
 }
@@ -94,6 +102,47 @@ pub(crate) async fn bind(
              {flag} (port 0 takes a free one)"
         )
     })
+}
+
+/// How many workers the gateway gets: as many as there are processors to run them.
+fn workers(settings: &Settings) -> usize {
+    settings.gateway_workers.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    })
+}
+
+/// Binds the gateway's listeners, which share what comes to one address (`SO_REUSEPORT`).
+async fn bind_shared(
+    address: SocketAddr,
+    count: usize,
+) -> anyhow::Result<Vec<std::net::TcpListener>> {
+    if address.port() != 0 {
+        // Sharing would also let a second server slip in beside a first one; so an address must
+        // be free for a listener that does not share before it is taken.
+        drop(bind("gateway", "--gateway", address).await?);
+    }
+    let failed = || format!("failed to listen on {address} for the gateway");
+    let first = shared(address).with_context(failed)?;
+    let address = first.local_addr()?;
+    // Elsewhere than on Unix addresses are not shared this way.
+    let more = if cfg!(unix) { 1..count } else { 1..1 };
+    let mut bound = vec![first];
+    for _ in more {
+        bound.push(shared(address).with_context(failed)?);
+    }
+    Ok(bound)
+}
+
+fn shared(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Whether opening the database may change its tables.
@@ -216,9 +265,7 @@ impl Server {
         let gateway = Gateway::new(app.clone(), gateway_settings(settings));
         let until = stop.clone();
         tasks.spawn(async move {
-            let served = gateway
-                .serve(vec![listeners.gateway], gateway_tls, until)
-                .await;
+            let served = gateway.serve(listeners.gateway, gateway_tls, until).await;
             served.context("failed to serve the gateway")
         });
         let (background, until) = (app.clone(), stop.clone());
@@ -321,7 +368,9 @@ fn absolute(files: &[std::path::PathBuf]) -> Vec<std::path::PathBuf> {
 fn gateway_settings(settings: &Settings) -> GatewaySettings {
     GatewaySettings {
         host_suffix: settings.gateway_suffix.clone(),
+        allowed_origins: settings.gateway_origins.clone(),
         drain: GRACE,
+        protocols: settings.gateway_protocols,
         ..GatewaySettings::default()
     }
 }

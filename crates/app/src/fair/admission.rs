@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use papaya::HashMap as ConcurrentMap;
 use tieline_core::{AccountId, AccountLimits, ConsumerId, ConsumerLimits};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -43,6 +44,8 @@ pub(super) struct Hub {
     /// Limits that are not Microsoft's.
     limits: RwLock<HashMap<AccountId, AccountLimits>>,
     tell: mpsc::UnboundedSender<Pause>,
+    /// The server's own runtime: timers outlive the thread whose call set them.
+    pub(super) home: OnceLock<Handle>,
 }
 
 /// A pause that Microsoft asked for.
@@ -107,6 +110,7 @@ impl Fair {
                 active: Mutex::default(),
                 limits: RwLock::default(),
                 tell,
+                home: OnceLock::new(),
             }),
             server: ulid::Ulid::new().to_string(),
             places: ConcurrentMap::new(),
@@ -129,9 +133,10 @@ impl Fair {
     /// Forgets what nobody would miss.
     pub(super) fn sweep(&self) {
         let now = self.hub.now();
-        self.hub
-            .active()
-            .retain(|_, standing| !standing.forget_if_idle(now));
+        let active: Vec<_> = self.hub.active().values().cloned().collect();
+        for standing in active {
+            standing.forget_if_idle(now);
+        }
     }
 
     /// Takes over the limits that accounts have of their own.
@@ -270,6 +275,8 @@ impl Standing {
         let idle = slot.as_ref().is_none_or(|state| state.court.is_idle(now));
         if idle {
             *slot = None;
+            // The account's lock comes first, here as where a state is made.
+            self.hub.active().remove(&self.account);
         }
         idle
     }
@@ -281,18 +288,18 @@ impl Standing {
         share: u8,
         terms: &Terms,
     ) -> Result<Admitted, Turned> {
-        let class = terms.class;
         let (place, since) = {
             let now = self.hub.now();
             let left = terms.give_up.saturating_duration_since(Instant::now());
+            let mut slot = self.lock();
+            let state = self.state(&mut slot);
+            let class = state.court.class_of(now, flow, terms.class);
             let ask = Ask {
                 flow,
                 share,
                 class,
                 give_up: if terms.waits { now + micros(left) } else { now },
             };
-            let mut slot = self.lock();
-            let state = self.state(&mut slot);
             state.next += 1;
             let ticket = state.next;
             match state.court.ask(now, &ask, ticket) {
@@ -387,9 +394,9 @@ impl Standing {
         let Some(next) = next.filter(|next| next < timer) else {
             return;
         };
-        let (Ok(runtime), Some(me)) =
-            (tokio::runtime::Handle::try_current(), self.me.upgrade())
-        else {
+        let home = self.hub.home.get().cloned();
+        let runtime = home.or_else(|| Handle::try_current().ok());
+        let (Some(runtime), Some(me)) = (runtime, self.me.upgrade()) else {
             return;
         };
         *timer = next;
@@ -613,7 +620,7 @@ mod tests {
         let now = fair.hub.now();
         assert!(!standing.forget_if_idle(now));
         assert!(standing.forget_if_idle(now + 400 * SECOND));
-        assert!(standing.lock().is_none());
+        assert!(standing.lock().is_none() && fair.hub.active().is_empty());
     }
 
     #[tokio::test]

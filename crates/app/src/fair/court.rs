@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::gate::{Gate, Hungry};
 use super::lane::{Lane, Room};
+use super::pace::Pace;
 use super::queue::{Flow, Queue, Ticket};
 use super::told::{Limit, Refusal, Told};
 use super::window::Spent;
@@ -73,6 +74,7 @@ pub(super) struct Court {
     /// All the time that was paused.
     pub(super) throttled: Micros,
     pub(super) tallies: HashMap<Flow, Tally>,
+    paces: HashMap<Flow, Pace>,
 }
 
 impl Court {
@@ -89,6 +91,7 @@ impl Court {
             answered_at: 0,
             throttled: 0,
             tallies: HashMap::new(),
+            paces: HashMap::new(),
         }
     }
 
@@ -121,8 +124,8 @@ impl Court {
             self.tally(flow).refused += 1;
             return Verdict::Paused(at);
         }
-        let full = self.waiting() >= WAITING_MAX
-            || self.queue.waiting_of(class, flow) >= WAITING_EACH;
+        let full =
+            self.waiting() >= WAITING_MAX || self.queue.waiting_of(class, flow) >= WAITING_EACH;
         if full {
             self.tally(flow).refused += 1;
             return Verdict::Full(now + self.drains_in());
@@ -161,6 +164,40 @@ impl Court {
                 self.enter(flow, class);
             }
         }
+    }
+
+    /// How a consumer's call is treated, by what the consumer did of late.
+    pub(super) fn class_of(&mut self, now: Micros, flow: Flow, class: Class) -> Class {
+        let rules = self.rules;
+        let Some(pace) = self
+            .paces
+            .get(&flow)
+            .filter(|_| class == Class::Interactive)
+        else {
+            return class;
+        };
+        let (pace, fits) = (*pace, self.fits_a_window(now));
+        if pace.is_a_job(now, rules.window, fits) {
+            Class::Bulk
+        } else {
+            class
+        }
+    }
+
+    /// Calls that fit into a window, at all web servers that are known.
+    fn fits_a_window(&self, now: Micros) -> i64 {
+        let ours = |lane: &Lane| lane.requests(&self.rules, now).ours.max(0);
+        let all: i64 = self.lanes.values().map(ours).sum();
+        let one = i64::try_from(self.rules.requests).unwrap_or(i64::MAX);
+        if all > 0 { all } else { one }
+    }
+
+    fn note_pace(&mut self, now: Micros, flow: Flow) {
+        let window = self.rules.window;
+        if self.paces.len() >= 256 {
+            self.paces.retain(|_, pace| !pace.is_over(now, window));
+        }
+        self.paces.entry(flow).or_default().add(now, window);
     }
 
     fn enter(&mut self, flow: Flow, class: Class) {
@@ -222,6 +259,9 @@ impl Court {
             };
         }
         self.count(now, class, spent, told);
+        if told.refusal.is_none() {
+            self.note_pace(now, flow);
+        }
         match told.refusal {
             Some(refusal) => self.refused(now, begun, flow, under_way, refusal),
             None => {

@@ -167,7 +167,11 @@ impl Simulation {
         self.at(began, Event::Ask(IVR));
         while let Some(Reverse((when, number))) = self.events.pop() {
             self.now = when;
-            assert!(when - began < limit, "it takes too long: {:?}", self.outcome);
+            assert!(
+                when - began < limit,
+                "it takes too long: {:?}",
+                self.outcome
+            );
             match self.what.remove(&number) {
                 Some(event) => self.happens(event),
                 None => continue,
@@ -427,7 +431,13 @@ fn time_of_execution_is_a_limit_too() {
             },
             ..Told::default()
         };
-        court.answered(now + 1, now.saturating_sub(10 * SECOND), JOB, Class::Bulk, &told);
+        court.answered(
+            now + 1,
+            now.saturating_sub(10 * SECOND),
+            JOB,
+            Class::Bulk,
+            &told,
+        );
         now += SECOND;
     }
     assert!((100..120).contains(&calls), "{calls}");

@@ -26,12 +26,14 @@ impl App {
         line: &Line,
         terms: &Terms,
     ) -> Result<Admitted, Refused> {
-        let standing = self.0.fair.standing(line.account_id);
+        let standing = &line.standing;
         if caller.limits.rate.is_some() {
             let servers = standing.sharers();
             let limits = &caller.limits;
             let rated = self.0.fair.rate(caller.consumer_id, limits, terms, servers);
-            rated.await.map_err(|turned| refusal(turned, caller, line))?;
+            rated
+                .await
+                .map_err(|turned| refusal(turned, caller, line))?;
         }
         let flow = flow_of(caller.consumer_id);
         let admitted = standing.admit(flow, caller.limits.share, terms);
@@ -50,7 +52,7 @@ impl App {
         line: &Line,
         terms: &Terms,
     ) -> Result<Admitted, Refused> {
-        let standing = self.0.fair.standing(line.account_id);
+        let standing = &line.standing;
         let flow = flow_of(caller.consumer_id);
         let admitted = standing.admit(flow, caller.limits.share, terms);
         admitted

@@ -78,7 +78,11 @@ impl Gate {
     /// How many of bulk may be: some places are always left for interactive calls.
     pub(super) fn allowed_bulk(&self, bound: u32) -> u32 {
         let allowed = self.allowed(bound);
-        let kept = if allowed < 4 { 0 } else { (allowed / 10).max(1) };
+        let kept = if allowed < 4 {
+            0
+        } else {
+            (allowed / 10).max(1)
+        };
         (allowed - kept).min(self.climb.level())
     }
 

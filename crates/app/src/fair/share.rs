@@ -104,7 +104,8 @@ impl Neighbours {
             .map(|row| (row.account, row.server.as_str()))
             .collect();
         // A beat that has stopped is remembered as long as its row stands: it is no new one.
-        self.0.retain(|(account, server), _| listed.contains(&(*account, server.as_str())));
+        self.0
+            .retain(|(account, server), _| listed.contains(&(*account, server.as_str())));
         let mut counts = HashMap::new();
         for ((account, _), (_, at)) in &self.0 {
             if now.saturating_duration_since(*at) < SILENCE {
@@ -118,6 +119,8 @@ impl Neighbours {
 impl App {
     /// Tells the other servers, and listens to them, until `stop` is cancelled.
     pub(crate) async fn share_limits(&self, stop: CancellationToken) {
+        // A second server on the same use cases, as in tests, has the same runtime.
+        let _ = self.0.fair.hub.home.set(tokio::runtime::Handle::current());
         let told = self.0.fair.told.lock();
         let mut told = told.unwrap_or_else(PoisonError::into_inner).take();
         let mut neighbours = Neighbours::default();
@@ -193,11 +196,7 @@ impl App {
         }
     }
 
-    async fn limits_tick(
-        &self,
-        beat: u32,
-        neighbours: &mut Neighbours,
-    ) -> Result<(), StoreError> {
+    async fn limits_tick(&self, beat: u32, neighbours: &mut Neighbours) -> Result<(), StoreError> {
         self.0.fair.sweep();
         let harvest = self.limits_harvest(Some(beat));
         if !harvest.shares.is_empty() {

@@ -142,6 +142,27 @@ impl Slot {
     }
 }
 
+/// An account's place, held from outside the keeper: a look at it costs no look into a map. Places
+/// are never taken away, so what it shows is what the keeper holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat(Arc<Slot>);
+
+impl Seat {
+    pub(super) fn of(slot: Arc<Slot>) -> Self {
+        Self(slot)
+    }
+
+    /// The token, if it may be handed out.
+    pub(crate) fn fresh(&self, now: DateTime<Utc>) -> Option<Arc<LiveToken>> {
+        self.0.fresh(now)
+    }
+
+    /// Notes that the account is in use.
+    pub(crate) fn note_use(&self, ms: i64) {
+        self.0.note_use(ms);
+    }
+}
+
 /// Whether a flight started for `under_way` also serves `need`.
 fn joins(need: Need, under_way: Need) -> bool {
     match (need, under_way) {

@@ -12,6 +12,7 @@ mod consents;
 mod consumers;
 mod drafts;
 mod interruption;
+mod limits;
 mod opening;
 mod people;
 mod races;

@@ -68,7 +68,9 @@ impl ConsumerArgs {
         ConsumerLimits {
             priority: self.priority.unwrap_or(now.priority),
             share: self.share.unwrap_or(now.share),
-            rate: self.rate.map_or(now.rate, |rate| (rate != 0.0).then_some(rate)),
+            rate: self
+                .rate
+                .map_or(now.rate, |rate| (rate != 0.0).then_some(rate)),
             burst: self
                 .burst
                 .map_or(now.burst, |burst| (burst != 0).then_some(burst)),

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Url,
     /// A file or directory.
     Path,
+    /// A whole number above zero.
+    Count,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Kind {
             Kind::Address => f.write_str("an address and a port, such as \"127.0.0.1:8420\""),
             Kind::Url => f.write_str("a URL, such as \"https://tieline.example.com\""),
             Kind::Path => f.write_str("a path in quotes"),
+            Kind::Count => f.write_str("a whole number above zero, such as 4"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
         }
     }
@@ -82,6 +85,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway.tls_key", Kind::Path),
     key("gateway.behind_proxy", Kind::Switch),
     key("gateway.host_suffix", Kind::Text),
+    key("gateway.allowed_origins", Kind::Text),
+    key("gateway.workers", Kind::Count),
+    key("gateway.upstream_http2", Kind::Switch),
     secret("database.url"),
     key("database.url_file", Kind::Path),
     secret("keys.master"),

@@ -292,6 +292,7 @@ fn text_of(
     match (key.kind, value.get_ref()) {
         (Kind::Switch, DeValue::Boolean(on)) => Ok(on.to_string()),
         (Kind::Switch, _) => Err(wrong_type(key, value.get_ref(), origin)),
+        (Kind::Count, DeValue::Integer(number)) => Ok(number.as_str().to_owned()),
         (_, DeValue::String(text)) => Ok(text.to_string()),
         _ => Err(wrong_type(key, value.get_ref(), origin)),
     }

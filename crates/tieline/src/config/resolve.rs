@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use tieline_app::{OutboundSettings, Policy};
+use tieline_gateway::Protocols;
 use url::Url;
 
 use crate::config::error::ConfigError;
@@ -22,6 +23,12 @@ pub(crate) struct Settings {
     pub(crate) gateway: Listener,
     /// Below this name every account has a host of its own.
     pub(crate) gateway_suffix: Option<String>,
+    /// Origins whose pages may call the gateway; `*` is all.
+    pub(crate) gateway_origins: Vec<String>,
+    /// Threads of the gateway; none is one for each processor.
+    pub(crate) gateway_workers: Option<usize>,
+    /// What the gateway speaks with Dynamics.
+    pub(crate) gateway_protocols: Protocols,
     /// None is SQLite in the data directory.
     pub(crate) database_url: Option<SecretString>,
     pub(crate) master_keys: MasterKeys,
@@ -94,6 +101,12 @@ impl Settings {
             console: raw.listener("console", &CONSOLE)?,
             gateway: raw.listener("gateway", &GATEWAY)?,
             gateway_suffix: raw.host_suffix()?,
+            gateway_origins: raw.allowed_origins()?,
+            gateway_workers: raw.count("gateway.workers")?,
+            gateway_protocols: match raw.switch("gateway.upstream_http2")? {
+                true => Protocols::Http2Too,
+                false => Protocols::Http1,
+            },
             database_url: raw.secret("database.url", "database.url_file")?,
             master_keys: raw
                 .secret("keys.master", "keys.master_file")?
@@ -184,6 +197,16 @@ impl Reader<'_> {
         match given.text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(wrong(key, given)),
+        }
+    }
+
+    fn count(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
+        let Some(given) = self.given(key) else {
+            return Ok(None);
+        };
+        match given.text.trim().parse() {
+            Ok(count) if count > 0 => Ok(Some(count)),
             _ => Err(wrong(key, given)),
         }
     }
@@ -280,6 +303,28 @@ impl Reader<'_> {
                 "a host name, such as gateway.example.com",
             ))
         }
+    }
+
+    fn allowed_origins(&self) -> Result<Vec<String>, ConfigError> {
+        let key = "gateway.allowed_origins";
+        let Some(given) = self.given(key) else {
+            return Ok(Vec::new());
+        };
+        let expected = "origins with spaces between them, such as https://desk.example.com, or *";
+        let listed = given.text.split([' ', ',', '\n', '\t']);
+        listed
+            .filter(|text| !text.is_empty())
+            .map(|text| match Url::parse(text) {
+                _ if text == "*" => Ok(text.to_owned()),
+                // An origin as browsers write it: without a path, and without the usual port.
+                Ok(url)
+                    if url.origin().is_tuple() && url.path() == "/" && url.query().is_none() =>
+                {
+                    Ok(url.origin().ascii_serialization())
+                }
+                _ => Err(wrong_value(key, given, expected)),
+            })
+            .collect()
     }
 
     fn outbound(&self) -> Result<OutboundSettings, ConfigError> {

@@ -5,6 +5,7 @@ mod account;
 mod api;
 mod cli;
 mod connect;
+mod fair;
 mod faithful;
 mod gateway;
 mod life;

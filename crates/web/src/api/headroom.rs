@@ -280,10 +280,12 @@ pub(crate) async fn change(
     let problem = |error| caller.problem(&error);
     let account = site.app.account_find(&account).await.map_err(problem)?;
     let now = site.app.account_limits(account.id).await.map_err(problem)?;
+    let by = caller.0.actor();
     let set = site
         .app
-        .account_limits_set(&caller.0.actor(), account.id, new.over(now));
-    let set = set.await.map_err(problem)?;
+        .account_limits_set(&by, account.id, new.over(now))
+        .await;
+    let set = set.map_err(problem)?;
     Ok(Json(AccountLimitsJson::of(&set)))
 }
 
@@ -395,10 +397,9 @@ pub(crate) async fn change_consumer(
     let problem = |error| caller.problem(&error);
     let found = site.app.consumer_find(&consumer).await.map_err(problem)?;
     let limits = new.over(found.limits).map_err(problem)?;
-    let set = site
-        .app
-        .consumer_limits_set(&caller.0.actor(), &consumer, limits);
-    let set = set.await.map_err(problem)?;
+    let by = caller.0.actor();
+    let set = site.app.consumer_limits_set(&by, &consumer, limits).await;
+    let set = set.map_err(problem)?;
     Ok(Json(ConsumerJson::of(&set)))
 }
 

@@ -293,7 +293,9 @@ impl LimitsView {
             None => priority,
         };
         #[expect(clippy::cast_precision_loss, reason = "an hour at most")]
-        let deadline = limits.deadline_ms.map(|ms| (ms as f64 / 1_000.0).to_string());
+        let deadline = limits
+            .deadline_ms
+            .map(|ms| (ms as f64 / 1_000.0).to_string());
         Self {
             priorities: priorities.collect(),
             throttles: throttles.collect(),

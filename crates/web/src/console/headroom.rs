@@ -89,7 +89,11 @@ impl HeadroomView {
                 .collect(),
             percent: headroom.percent(),
             paused: headroom.paused_until.map(time),
-            consumers: headroom.consumers.iter().map(|used| row(used, words)).collect(),
+            consumers: headroom
+                .consumers
+                .iter()
+                .map(|used| row(used, words))
+                .collect(),
         }
     }
 }

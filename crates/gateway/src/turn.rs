@@ -1,0 +1,251 @@
+//! A body on its way through the gateway, its links turned where it has any.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::address::Turning;
+use crate::batch::Batch;
+use crate::coding::{Coding, Decoder, Encoder};
+use crate::links::Links;
+use crate::part::Kind;
+
+/// So much of a compressed body is undone at a time: deflate may hide a thousand bytes in one.
+const PIECE_MAX: usize = 4 << 10;
+
+/// What turns the links of a kind of body.
+#[derive(Debug)]
+pub(crate) enum Turner {
+    Json(Links),
+    Batch(Box<Batch>),
+}
+
+impl Turner {
+    /// None where a body of this kind has no links.
+    pub(crate) fn of(kind: &Kind, turning: impl FnOnce() -> Turning) -> Option<Self> {
+        match kind {
+            Kind::Json => Some(Self::Json(Links::new(Arc::new(turning())))),
+            Kind::Multipart(boundary) => {
+                let batch = Batch::new(Arc::new(turning()), boundary);
+                Some(Self::Batch(Box::new(batch)))
+            }
+            Kind::Http | Kind::Other => None,
+        }
+    }
+
+    pub(crate) fn turn(&mut self, piece: Bytes) -> Bytes {
+        match self {
+            Self::Json(links) => links.turn(piece),
+            Self::Batch(batch) => batch.turn(piece),
+        }
+    }
+
+    pub(crate) fn rest(&mut self) -> Bytes {
+        match self {
+            Self::Json(links) => links.rest(),
+            Self::Batch(batch) => batch.rest(),
+        }
+    }
+
+    /// All of a body at once.
+    pub(crate) fn whole(mut self, body: Bytes) -> Bytes {
+        let turned = self.turn(body);
+        let rest = self.rest();
+        if rest.is_empty() {
+            turned
+        } else {
+            Bytes::from([turned, rest].concat())
+        }
+    }
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CutOff<E> {
+    /// Where it came from, it ended so.
+    #[error(transparent)]
+    Source(E),
+    /// It was compressed, and what was compressed has no end.
+    #[error(transparent)]
+    Coding(#[from] io::Error),
+}
+
+/// A body that passes, or is turned on the way.
+#[derive(Debug)]
+pub(crate) struct Passing<B> {
+    body: B,
+    turned: Option<Box<Turned>>,
+}
+
+#[derive(Debug)]
+struct Turned {
+    turner: Turner,
+    decoder: Option<Decoder>,
+    encoder: Option<Encoder>,
+    /// Compressed bytes whose turn has not come.
+    waiting: Bytes,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Streams,
+    /// The body has ended; trailers may follow what was held back.
+    Ended(Option<Frame<Bytes>>),
+    Done,
+}
+
+impl<B> Passing<B> {
+    /// A body that passes as it is.
+    pub(crate) fn untouched(body: B) -> Self {
+        Self { body, turned: None }
+    }
+
+    /// A body whose links are turned; where it is compressed, it is undone first, and done again
+    /// when whoever gets it takes that.
+    pub(crate) fn turned(
+        body: B,
+        turner: Turner,
+        from: Option<Coding>,
+        to: Option<Coding>,
+    ) -> Self {
+        let turned = Turned {
+            turner,
+            decoder: from.map(Decoder::new),
+            encoder: to.map(Encoder::new),
+            waiting: Bytes::new(),
+            stage: Stage::Streams,
+        };
+        Self {
+            body,
+            turned: Some(Box::new(turned)),
+        }
+    }
+}
+
+impl Turned {
+    /// What becomes of the next bytes.
+    fn push(&mut self, piece: Bytes) -> io::Result<Bytes> {
+        let plain = match &mut self.decoder {
+            Some(decoder) => {
+                self.waiting = piece;
+                let next = self.waiting.split_to(self.waiting.len().min(PIECE_MAX));
+                Bytes::from(decoder.push(&next)?)
+            }
+            None => piece,
+        };
+        let turned = self.turner.turn(plain);
+        self.encode(turned)
+    }
+
+    fn encode(&mut self, turned: Bytes) -> io::Result<Bytes> {
+        match &mut self.encoder {
+            Some(encoder) => Ok(Bytes::from(encoder.push(&turned)?)),
+            None => Ok(turned),
+        }
+    }
+
+    /// What was held back, at the end.
+    fn rest(&mut self) -> io::Result<Bytes> {
+        if let Some(decoder) = &self.decoder {
+            decoder.finish()?;
+        }
+        let rest = self.turner.rest();
+        let mut rest = self.encode(rest)?;
+        if let Some(encoder) = &mut self.encoder {
+            rest = Bytes::from([&rest[..], &encoder.finish()?].concat());
+        }
+        Ok(rest)
+    }
+
+    fn poll<B>(
+        &mut self,
+        body: Pin<&mut B>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff<B::Error>>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let mut body = body;
+        loop {
+            let out = if !self.waiting.is_empty() {
+                let piece = std::mem::take(&mut self.waiting);
+                self.push(piece)?
+            } else {
+                match std::mem::replace(&mut self.stage, Stage::Done) {
+                    Stage::Done => return Poll::Ready(None),
+                    Stage::Ended(trailers) => return Poll::Ready(trailers.map(Ok)),
+                    Stage::Streams => match body.as_mut().poll_frame(context) {
+                        Poll::Pending => {
+                            self.stage = Stage::Streams;
+                            let Some(encoder) = self.encoder.as_mut().filter(|it| it.holds) else {
+                                return Poll::Pending;
+                            };
+                            Bytes::from(encoder.flush()?)
+                        }
+                        // A body that was cut off is never passed on as whole.
+                        Poll::Ready(Some(Err(error))) => {
+                            return Poll::Ready(Some(Err(CutOff::Source(error))));
+                        }
+                        Poll::Ready(None) => {
+                            self.stage = Stage::Ended(None);
+                            self.rest()?
+                        }
+                        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                            Ok(piece) => {
+                                self.stage = Stage::Streams;
+                                self.push(piece)?
+                            }
+                            Err(trailers) => {
+                                self.stage = Stage::Ended(Some(trailers));
+                                self.rest()?
+                            }
+                        },
+                    },
+                }
+            };
+            // All of a piece may wait for the next one.
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+        }
+    }
+}
+
+impl<B> Body for Passing<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = CutOff<B::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff<B::Error>>>> {
+        let this = self.get_mut();
+        let body = Pin::new(&mut this.body);
+        match &mut this.turned {
+            None => body.poll_frame(context).map_err(CutOff::Source),
+            Some(turned) => turned.poll(body, context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.turned {
+            None => self.body.is_end_stream(),
+            Some(turned) => matches!(turned.stage, Stage::Done | Stage::Ended(None)),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.turned {
+            None => self.body.size_hint(),
+            Some(_) => SizeHint::default(),
+        }
+    }
+}

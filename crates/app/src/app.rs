@@ -1,6 +1,7 @@
 //! The one handle: what every surface holds, and the tasks that run beside it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tieline_core::{Account, AccountId, AccountType, Clock, WorkspaceId};
@@ -20,6 +21,10 @@ use crate::trials::Trials;
 /// Path of the redirect URI. The reference product uses the same, so that an app registration
 /// made for it goes on working.
 const CALLBACK_PATH: &str = "/admin/msdynamicscallback.html";
+
+/// How long a renewal may go on after a signal: as long as a request to the token service may take,
+/// and as a container is usually given to end.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// What an [`App`] is made of.
 #[derive(Debug)]
@@ -129,6 +134,12 @@ impl App {
             self.share_limits(stop.clone()),
             self.flush_uses(stop),
         );
+    }
+
+    /// Waits for renewals that are under way, so that no answer is lost: the last thing before the
+    /// process ends.
+    pub async fn drain(&self) {
+        self.0.keeper.drain(DRAIN).await;
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -119,6 +119,7 @@ impl App {
                 code: "settings-incomplete",
             });
         };
+        let claims = self.consent_claims(target).await?;
         let (state, nonce, pkce) = (random_token(), random_token(), Pkce::generate());
         let redirect_uri = self.redirect_uri();
         let resource = Resource::origin_of(api.url());
@@ -135,7 +136,7 @@ impl App {
                 ConsentPrompt::AdminConsent => Prompt::AdminConsent,
             },
             login_hint: None,
-            claims: None,
+            claims: claims.as_deref(),
         };
         let url = request.url();
         let now = self.now();
@@ -215,6 +216,19 @@ impl App {
     pub async fn consent_outcome(&self, handle: &str) -> Result<Option<ConsentEnd>, AppError> {
         let outcome = self.store().consent_outcome(token::hash(handle)).await?;
         Ok(outcome.and_then(|value| serde_json::from_value(value).ok()))
+    }
+
+    /// The claims that Microsoft asked for in vain: the person who consents is asked for them.
+    async fn consent_claims(&self, target: ConsentTarget) -> Result<Option<String>, AppError> {
+        let account = match target {
+            ConsentTarget::Account(id) => Some(id),
+            ConsentTarget::Draft { account, .. } => account,
+        };
+        let Some(account) = account else {
+            return Ok(None);
+        };
+        let row = self.store().token(account).await?;
+        Ok(row.and_then(|row| row.claims))
     }
 
     /// The settings to consent with, and where the tokens go.

@@ -6,7 +6,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tieline_core::{
-    Account, AccountId, Actor, ConsentInfo, DraftId, GrantType, LadderReport, User,
+    Account, AccountId, Actor, ConsentInfo, DraftId, GrantType, LadderReport, RefreshTokenRotation,
+    User,
 };
 use tieline_store::{Draft, SecretChange};
 
@@ -57,6 +58,7 @@ struct Typed {
     client_id: String,
     secret_expires_on: String,
     grant: Option<GrantType>,
+    rotation: Option<RefreshTokenRotation>,
     notes: String,
 }
 
@@ -348,6 +350,7 @@ impl Typed {
             client_id: form.client_id.clone(),
             secret_expires_on: form.secret_expires_on.clone(),
             grant: form.grant,
+            rotation: form.rotation,
             notes: form.notes.clone(),
         }
     }
@@ -367,6 +370,7 @@ fn form_of(draft: &Draft) -> AccountForm {
         secret_expires_on: typed.secret_expires_on,
         refresh_token: None,
         grant: typed.grant,
+        rotation: typed.rotation,
         notes: typed.notes,
     }
 }

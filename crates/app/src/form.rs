@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tieline_core::{Account, GrantType, Language};
+use tieline_core::{Account, GrantType, Language, RefreshTokenRotation};
 
 use crate::help::{Explanation, explain};
 
@@ -31,13 +31,15 @@ pub enum Field {
     RefreshToken,
     /// `grant`
     Grant,
+    /// `refresh_token_rotation`
+    RefreshTokenRotation,
     /// `notes`
     Notes,
 }
 
 impl Field {
     /// Every property, in the order of the form.
-    pub const ALL: [Field; 11] = [
+    pub const ALL: [Field; 12] = [
         Field::Name,
         Field::DefaultAccount,
         Field::AuthorizationUrl,
@@ -48,6 +50,7 @@ impl Field {
         Field::SecretExpiresOn,
         Field::RefreshToken,
         Field::Grant,
+        Field::RefreshTokenRotation,
         Field::Notes,
     ];
 
@@ -65,6 +68,7 @@ impl Field {
             Field::SecretExpiresOn => "secret_expires_on",
             Field::RefreshToken => "refresh_token",
             Field::Grant => "grant",
+            Field::RefreshTokenRotation => "refresh_token_rotation",
             Field::Notes => "notes",
         }
     }
@@ -159,6 +163,8 @@ pub struct AccountForm {
     pub refresh_token: Option<SecretString>,
     /// How tokens are obtained; none is the usual consent.
     pub grant: Option<GrantType>,
+    /// Whether a used refresh token may be sent once more; none is by what is known of the server.
+    pub rotation: Option<RefreshTokenRotation>,
     /// Notes.
     pub notes: String,
 }
@@ -183,6 +189,7 @@ impl AccountForm {
                 .unwrap_or_default(),
             refresh_token: None,
             grant: Some(account.grant),
+            rotation: Some(account.rotation),
             notes: account.notes.clone(),
         }
     }
@@ -193,10 +200,16 @@ impl AccountForm {
         self.grant.unwrap_or(GrantType::AuthorizationCode)
     }
 
+    /// Whether a used refresh token may be sent once more.
+    #[must_use]
+    pub fn rotation(&self) -> RefreshTokenRotation {
+        self.rotation.unwrap_or(RefreshTokenRotation::Auto)
+    }
+
     /// The properties in which two forms differ; a secret that is set differs from one kept.
     #[must_use]
     pub fn differences(&self, other: &AccountForm) -> Vec<Field> {
-        let pairs: [(Field, bool); 11] = [
+        let pairs: [(Field, bool); 12] = [
             (Field::Name, self.name.trim() != other.name.trim()),
             (Field::DefaultAccount, self.is_default != other.is_default),
             (
@@ -225,6 +238,10 @@ impl AccountForm {
                 self.refresh_token.is_some() || other.refresh_token.is_some(),
             ),
             (Field::Grant, self.grant() != other.grant()),
+            (
+                Field::RefreshTokenRotation,
+                self.rotation() != other.rotation(),
+            ),
             (Field::Notes, self.notes != other.notes),
         ];
         pairs
@@ -245,6 +262,7 @@ impl AccountForm {
             Field::ClientId => self.client_id.clone(),
             Field::SecretExpiresOn => self.secret_expires_on.clone(),
             Field::Grant => self.grant().as_str().to_owned(),
+            Field::RefreshTokenRotation => self.rotation().as_str().to_owned(),
             Field::Notes => self.notes.clone(),
             Field::ClientSecret | Field::RefreshToken => String::new(),
         }

@@ -4,29 +4,54 @@
 //! 1. A fresh token is read without a lock and without the database.
 //! 2. An account has at most one renewal at a time: in this process by one shared flight, across
 //!    processes by a lease. Who cannot get the lease reads again and never renews without it.
-//! 3. What a renewal brought is stored, whole and checked against the generation it started from,
+//! 3. A refresh token is marked in the database before it is sent, and the mark goes with a
+//!    definite answer. What is marked is not sent again to a server that would punish it.
+//! 4. What a renewal brought is stored, whole and checked against the generation it started from,
 //!    before anybody sees it.
-//! 4. No credential is deleted because a renewal failed. A dead one is left alone until something
+//! 5. No credential is deleted because a renewal failed. A dead one is left alone until something
 //!    changed.
+//!
+//! `protocol` holds the decisions, and `protocol/model` checks them; `renew` carries them out and
+//! `outcome` writes down what came of it.
 
+mod gate;
+mod gauges;
 mod live;
+mod outcome;
+mod protocol;
 mod renew;
 mod schedule;
 mod slot;
+mod timing;
 
 pub use live::LiveToken;
+pub(crate) use protocol::Ending;
 pub(crate) use slot::Seat;
+pub(crate) use timing::Pace;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use papaya::HashMap as ConcurrentMap;
 use tieline_core::{AccountId, Clock};
 use tieline_entra::TokenClient;
 use tieline_store::Store;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
-use crate::error::Refused;
+use crate::error::{Refused, Who};
 use crate::outbound::Outbound;
-use slot::Slot;
+use gate::Gates;
+use live::Moment;
+use slot::{Answer, Joined, Slot};
+
+/// How long a caller waits for a new token while the old one is still valid.
+const SOFT_WAIT: Duration = Duration::from_secs(2);
+/// How long a caller waits at all. A token service answers within seconds or is in trouble; the
+/// renewal goes on without the caller.
+const HARD_WAIT: Duration = Duration::from_secs(45);
+/// How often a caller begins anew when the renewal that it joined gave way to another server's.
+const TRIES: usize = 3;
 
 /// Holds the live tokens of every account that was used. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,19 +64,20 @@ struct Inner {
     outbound: Outbound,
     tokens: TokenClient,
     slots: ConcurrentMap<AccountId, Arc<Slot>>,
-    /// Names this process in leases: random, so that a restarted server is another owner.
-    owner: String,
+    gates: Gates,
+    /// The renewals under way: they are waited for before the process ends.
+    running: TaskTracker,
 }
 
 /// Why a renewal is asked for; decides whether a token that is still valid will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Need {
     /// Any token that is fresh.
     Fresh,
     /// A token of a later generation than this one, which was refused.
     After(i64),
-    /// A renewal because its time has come, unless another server was quicker.
-    Due,
+    /// A token of a later generation than this one, whose time has come.
+    Due(i64),
     /// A renewal now, even of a credential that is held to be dead: somebody tests it.
     Now,
 }
@@ -63,33 +89,49 @@ impl Keeper {
         outbound: Outbound,
         tokens: TokenClient,
     ) -> Self {
-        use secrecy::ExposeSecret;
-        let owner = tieline_vault::token::random().expose_secret().to_owned();
-        let slots = ConcurrentMap::new();
         Self(Arc::new(Inner {
             store,
             clock,
             outbound,
             tokens,
-            slots,
-            owner,
+            slots: ConcurrentMap::new(),
+            gates: Gates::default(),
+            running: TaskTracker::new(),
         }))
     }
 
     /// A token that is fresh.
-    pub(crate) async fn token(&self, account: AccountId) -> Result<Arc<LiveToken>, Refused> {
-        let now = self.0.clock.now();
+    pub(crate) async fn token(&self, account: AccountId) -> Answer {
+        let now = self.moment();
         // The guard must not live across an await: it would hold back memory of other readers.
-        if let Some(token) = self
+        let found = self
             .0
             .slots
             .pin()
             .get(&account)
-            .and_then(|slot| slot.fresh(now))
-        {
-            return Ok(token);
+            .and_then(|slot| slot.fresh(now));
+        let Some(token) = found else {
+            return self.token_joined(account).await;
+        };
+        if token.falls_due(now) {
+            let slot = self.slot(account);
+            let _ = self.join(account, &slot, Need::Due(token.generation()));
         }
-        self.join_flight(account, Need::Fresh).await
+        Ok(token)
+    }
+
+    async fn token_joined(&self, account: AccountId) -> Answer {
+        let slot = self.slot(account);
+        let mut answer = self.wait(account, &slot, Need::Fresh).await;
+        for _ in 1..TRIES {
+            match &answer {
+                Err(refused) if refused.code == "renewal-elsewhere" => {
+                    answer = self.wait(account, &slot, Need::Fresh).await;
+                }
+                _ => break,
+            }
+        }
+        answer
     }
 
     /// A token that is not the refused one. A 401 with a fresh token may be the caller's own
@@ -99,32 +141,54 @@ impl Keeper {
         account: AccountId,
         generation: i64,
         challenge: Option<&str>,
-    ) -> Result<Arc<LiveToken>, Refused> {
-        if let Some(challenge) = challenge.and_then(tieline_entra::Challenge::parse) {
-            self.slot(account).note_claims(challenge.claims);
+    ) -> Answer {
+        let slot = self.slot(account);
+        let challenge = challenge.and_then(tieline_entra::Challenge::parse);
+        if let Some(claims) = challenge.and_then(|challenge| challenge.claims)
+            && slot.is_new_challenge(generation, &claims)
+        {
+            // Written down before the renewal reads them: whichever flight gets there takes them
+            // along, and they outlive a failed attempt and a restart.
+            self.0.store.token_claims(account, &claims).await?;
         }
-        self.join_flight(account, Need::After(generation)).await
+        let now = self.moment();
+        let newer = slot
+            .fresh(now)
+            .filter(|token| token.generation() > generation);
+        if let Some(token) = newer {
+            return Ok(token);
+        }
+        if !slot.may_force(now.steady)
+            && let Some(token) = slot.valid(now)
+        {
+            // The organization refuses whatever we bring; its own 401 says more than we could.
+            return Ok(token);
+        }
+        self.wait(account, &slot, Need::After(generation)).await
     }
 
     /// Renews now; for the ladder.
-    pub(crate) async fn renew_now(&self, account: AccountId) -> Result<Arc<LiveToken>, Refused> {
-        self.join_flight(account, Need::Now).await
+    pub(crate) async fn renew_now(&self, account: AccountId) -> Answer {
+        let slot = self.slot(account);
+        self.wait(account, &slot, Need::Now).await
     }
 
-    /// Forgets what was known of an account; the database knows better. If the account can be
-    /// connected without a person, that begins at once.
+    /// Forgets what was known of an account; the database knows better.
     pub(crate) fn changed(&self, account: AccountId) {
         if let Some(slot) = self.0.slots.pin().get(&account) {
             slot.forget();
         }
     }
 
-    /// Another server stored a later generation: the next call reads it.
+    /// Another server came to the end of a renewal: the next call reads what it stored, and who
+    /// waits for it reads now.
     pub(crate) fn renewed_elsewhere(&self, account: AccountId, generation: i64) {
-        if let Some(slot) = self.0.slots.pin().get(&account)
-            && slot.is_behind(generation)
-        {
-            slot.forget();
+        if let Some(slot) = self.0.slots.pin().get(&account) {
+            if slot.is_behind(generation) {
+                slot.forget();
+            } else {
+                slot.wake();
+            }
         }
     }
 
@@ -133,19 +197,75 @@ impl Keeper {
         Seat::of(self.slot(account))
     }
 
+    /// Waits for renewals that are under way, so that no answer is lost; not longer than `limit`.
+    pub(crate) async fn drain(&self, limit: Duration) {
+        self.0.running.close();
+        let left = tokio::time::timeout(limit, self.0.running.wait()).await;
+        if left.is_err() {
+            let renewals = self.0.running.len();
+            tracing::error!(
+                renewals,
+                "renewals were still under way and have been given up"
+            );
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            wall: self.0.clock.now(),
+            steady: Instant::now(),
+        }
+    }
+
     fn slot(&self, account: AccountId) -> Arc<Slot> {
         Arc::clone(self.0.slots.pin().get_or_insert_with(account, Arc::default))
     }
 
     /// Joins the renewal that is under way, or starts one. The renewal runs in a task of its own:
     /// a caller who hangs up must not cut off an answer that carries a new refresh token.
-    async fn join_flight(&self, account: AccountId, need: Need) -> Result<Arc<LiveToken>, Refused> {
-        let slot = self.slot(account);
-        slot.flight(need, || {
-            let keeper = self.clone();
-            let slot = Arc::clone(&slot);
-            async move { keeper.renewal(account, &slot, need).await }
+    fn join(&self, account: AccountId, slot: &Arc<Slot>, need: Need) -> Joined {
+        slot.join(need, |reply| {
+            let (keeper, slot) = (self.clone(), Arc::clone(slot));
+            self.0
+                .running
+                .spawn(async move { keeper.fly(account, slot, need, reply).await });
         })
-        .await
     }
+
+    /// Joins the renewal, and waits as long as that helps.
+    async fn wait(&self, account: AccountId, slot: &Arc<Slot>, need: Need) -> Answer {
+        let now = self.moment();
+        if need != Need::Now
+            && let Some(refused) = slot.cooling(now.steady)
+        {
+            return self.old_or(slot, need, refused);
+        }
+        let flight = match self.join(account, slot, need) {
+            Joined::Flight(flight) => flight,
+            Joined::Held(refused) => return self.old_or(slot, need, refused),
+        };
+        let patience = match need {
+            Need::Fresh if slot.valid(now).is_some() => SOFT_WAIT,
+            _ => HARD_WAIT,
+        };
+        match tokio::time::timeout(patience, flight).await {
+            Ok(answer) => answer,
+            Err(_) => self.old_or(slot, need, slow()),
+        }
+    }
+
+    /// The old token while it is valid, unless a new one is insisted on.
+    fn old_or(&self, slot: &Slot, need: Need, refused: Refused) -> Answer {
+        match (need, slot.valid(self.moment())) {
+            (Need::Fresh, Some(token)) => Ok(token),
+            _ => Err(refused),
+        }
+    }
+}
+
+fn slow() -> Refused {
+    let detail = "The token service has not answered yet. The renewal goes on; try again.";
+    let mut refused = Refused::new(Who::Entra, 503, "token-service-slow", detail);
+    refused.retry_after = Some(Duration::from_secs(5));
+    refused
 }

@@ -19,6 +19,7 @@ mod lines;
 mod obtain;
 mod outbound;
 mod people;
+mod resolution;
 mod settings;
 mod setup;
 mod trials;
@@ -35,6 +36,7 @@ pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
+pub use resolution::Resolution;
 pub use setup::Proposal;
 pub use trials::{TestProgress, TestTarget};
 

@@ -9,12 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use tieline_core::{ConnectionState, Evidence, GrantType, Language, Reason};
 use tieline_entra::{
-    ClientIdentity, Credential, Dialect, Endpoints, Resource, TokenAnswer, TokenClient, TokenError,
-    Verdict,
+    ClientIdentity, Credential, Endpoints, Reach, Refusal, Resource, TokenAnswer, TokenClient,
+    TokenError, TransportKind, Verdict,
 };
 
 use crate::error::{Refused, Who};
 use crate::help::explain;
+use crate::keeper::{Ending, Pace};
 use crate::outbound::{Outbound, OutboundError};
 
 /// Lifetime that is assumed when the answer names none and the token cannot be read: short enough
@@ -33,7 +34,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) grant: GrantType,
     /// The refresh token to use; not looked at for client credentials.
     pub(crate) refresh_token: Option<SecretString>,
-    /// The one before it, kept until the new one has worked.
+    /// The one before it, kept until the new one has worked; only for a server that is known not
+    /// to punish its use.
     pub(crate) previous: Option<SecretString>,
     /// Claims that a challenge asked for.
     pub(crate) claims: Option<String>,
@@ -45,8 +47,19 @@ pub(crate) struct Obtained {
     pub(crate) access_token: SecretString,
     pub(crate) refresh_token: Option<SecretString>,
     pub(crate) id_token: Option<SecretString>,
+    pub(crate) obtained_at: DateTime<Utc>,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) scope: Option<String>,
+    pub(crate) spent: WhichToken,
+}
+
+/// Which of two refresh tokens brought new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhichToken {
+    /// The one in use.
+    Present,
+    /// The one before it.
+    Previous,
 }
 
 /// Why no token was obtained.
@@ -64,6 +77,22 @@ pub(crate) enum Failure {
     Token(TokenError),
     /// The answer holds a token that no header can carry.
     UnusableToken,
+    /// The refresh token was sent, no answer is known, and a second use would end the grant.
+    Unanswered {
+        /// How the request ended.
+        detail: String,
+    },
+    /// The token service is in trouble; it was not asked.
+    ServiceDown {
+        /// What the last one who asked met.
+        code: &'static str,
+        /// What was seen then.
+        evidence: Box<Evidence>,
+        /// When it is asked again.
+        retry_after: Duration,
+    },
+    /// Our own database failed before anything was sent.
+    Database,
 }
 
 impl Attempt<'_> {
@@ -82,48 +111,43 @@ impl Attempt<'_> {
             credential: self.secret.clone().map(Credential::Secret),
         };
         let resource = Resource::origin_of(self.api_url);
-        let answer = match self.grant {
-            GrantType::ClientCredentials => {
-                tokens
-                    .client_credentials(self.endpoints, &client, &resource)
-                    .await
-            }
-            GrantType::AuthorizationCode => {
-                let token = self.refresh_token.as_ref().ok_or(Failure::NotConnected)?;
-                self.refresh(tokens, &client, &resource, token).await
-            }
-        };
-        Obtained::of(answer.map_err(Failure::Token)?, now)
+        if self.grant == GrantType::ClientCredentials {
+            let answer = tokens
+                .client_credentials(self.endpoints, &client, &resource)
+                .await;
+            return Obtained::of(answer.map_err(Failure::Token)?, now);
+        }
+        let token = self.refresh_token.as_ref().ok_or(Failure::NotConnected)?;
+        let (answer, spent) = self.refresh(tokens, &client, &resource, token).await;
+        let mut obtained = Obtained::of(answer.map_err(Failure::Token)?, now)?;
+        obtained.spent = spent;
+        Ok(obtained)
     }
 
-    /// Refreshes, and falls back on the previous refresh token where that is known to be harmless:
-    /// Entra does not revoke a used one, whereas a strictly rotating server would take its second
-    /// use for theft and kill the grant.
+    /// Refreshes, and falls back on the previous refresh token where one was given.
     async fn refresh(
         &self,
         tokens: &TokenClient,
         client: &ClientIdentity,
         resource: &Resource,
         token: &SecretString,
-    ) -> Result<TokenAnswer, TokenError> {
+    ) -> (Result<TokenAnswer, TokenError>, WhichToken) {
         let claims = self.claims.as_deref();
         let first = tokens
             .refresh(self.endpoints, client, resource, token, claims)
             .await;
-        let entra = matches!(
-            self.endpoints.dialect(),
-            Dialect::EntraV1 | Dialect::EntraV2
-        );
-        match (&first, &self.previous) {
-            (Err(error), Some(previous)) if entra && error.verdict() == Verdict::NeedsConsent => {
-                let second = tokens
-                    .refresh(self.endpoints, client, resource, previous, claims)
-                    .await;
-                // The first refusal is the one that tells: it is about the token in use.
-                if second.is_ok() { second } else { first }
+        if let (Err(TokenError::Refused(refusal)), Some(previous)) = (&first, &self.previous)
+            && refusal.error == "invalid_grant"
+        {
+            let second = tokens
+                .refresh(self.endpoints, client, resource, previous, claims)
+                .await;
+            // Otherwise the first refusal is the one that tells: it is about the token in use.
+            if second.is_ok() {
+                return (second, WhichToken::Previous);
             }
-            _ => first,
         }
+        (first, WhichToken::Present)
     }
 }
 
@@ -135,22 +159,25 @@ impl Obtained {
             .expires_in
             .and_then(|life| TimeDelta::from_std(life).ok())
             .filter(|life| *life > TimeDelta::zero())
-            .or_else(|| claimed_life(&answer.access_token, now))
+            .or_else(|| claimed_life(&answer.access_token))
             .unwrap_or(ASSUMED_LIFE)
             .min(LONGEST_LIFE);
         Ok(Self {
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
+            obtained_at: now,
             expires_at: now + life,
             scope: answer.scope,
+            spent: WhichToken::Present,
         })
     }
 }
 
-fn claimed_life(token: &SecretString, now: DateTime<Utc>) -> Option<TimeDelta> {
-    let expires_at = tieline_entra::claims::decode(token).ok()?.exp?;
-    let life = expires_at - now;
+/// The life that a token claims, by its issuer's clock alone: ours may be wrong.
+fn claimed_life(token: &SecretString) -> Option<TimeDelta> {
+    let claims = tieline_entra::claims::decode(token).ok()?;
+    let life = claims.exp? - claims.iat.or(claims.nbf)?;
     (life > TimeDelta::zero()).then_some(life)
 }
 
@@ -167,6 +194,9 @@ impl Failure {
             Failure::Outbound(OutboundError::Connect { .. }) => "connection-refused",
             Failure::Outbound(_) => "url-not-allowed",
             Failure::UnusableToken => "token-unusable",
+            Failure::Unanswered { .. } => "renewal-unanswered",
+            Failure::ServiceDown { code, .. } => code,
+            Failure::Database => "database-unavailable",
             Failure::Token(error) => token_error_code(error),
         }
     }
@@ -175,7 +205,8 @@ impl Failure {
     pub(crate) fn state(&self) -> ConnectionState {
         match self {
             Failure::NotConnected => ConnectionState::NotConnected,
-            Failure::OtherClient => ConnectionState::NeedsConsent,
+            Failure::OtherClient | Failure::Unanswered { .. } => ConnectionState::NeedsConsent,
+            Failure::ServiceDown { .. } | Failure::Database => ConnectionState::Unreachable,
             Failure::Settings | Failure::UnusableToken => ConnectionState::Misconfigured,
             Failure::Outbound(OutboundError::Unresolved { .. } | OutboundError::Connect { .. }) => {
                 ConnectionState::Unreachable
@@ -191,16 +222,96 @@ impl Failure {
 
     /// Whether another attempt is pointless until something changed.
     pub(crate) fn is_dead(&self) -> bool {
-        self.state() != ConnectionState::Unreachable
+        self.pace() == Pace::Never
     }
 
-    /// The pause that the token service asked for.
+    /// How soon another attempt makes sense.
+    pub(crate) fn pace(&self) -> Pace {
+        match self {
+            // Not a word of OAuth: a proxy in between, or a wrong address. Nothing that would
+            // change here tells when a proxy is well again.
+            Failure::Token(TokenError::Unintelligible { .. }) => Pace::Slow,
+            _ if self.state() == ConnectionState::Unreachable => Pace::Soon,
+            _ => Pace::Never,
+        }
+    }
+
+    /// How the request ended, as far as the refresh token goes.
+    pub(crate) fn ending(&self) -> Ending {
+        match self {
+            Failure::Token(TokenError::Transport(fault)) if fault.reach == Reach::Unsent => {
+                Ending::Unsent
+            }
+            Failure::Token(TokenError::Transport(_)) | Failure::Unanswered { .. } => {
+                Ending::Unknown
+            }
+            Failure::Token(TokenError::Refused(refusal)) => ending_of(refusal),
+            // What is no success was not processed; a success that cannot be read was.
+            Failure::Token(TokenError::Unintelligible { status, .. }) => match status {
+                300..500 => Ending::Refused,
+                _ => Ending::Unknown,
+            },
+            // The token service gave tokens; whether they are stored is another question.
+            Failure::UnusableToken => Ending::Refused,
+            Failure::NotConnected
+            | Failure::OtherClient
+            | Failure::Settings
+            | Failure::Outbound(_)
+            | Failure::ServiceDown { .. }
+            | Failure::Database => Ending::Unsent,
+        }
+    }
+
+    /// Whether the trouble is the token service's rather than this account's.
+    pub(crate) fn is_of_service(&self) -> bool {
+        match self {
+            Failure::Token(TokenError::Transport(_)) | Failure::ServiceDown { .. } => true,
+            Failure::Token(TokenError::Refused(refusal)) => {
+                refusal.status == 429 || refusal.status >= 500
+            }
+            Failure::Token(TokenError::Unintelligible { status, .. }) => *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether it may be over in a second: an answer or an end came at once, and nobody asked for
+    /// a pause.
+    pub(crate) fn is_stumble(&self) -> bool {
+        match self {
+            Failure::Token(TokenError::Transport(fault)) => fault.kind != TransportKind::Timeout,
+            Failure::Token(TokenError::Refused(refusal)) => {
+                refusal.status >= 500 && refusal.retry_after.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the refresh token was refused.
+    pub(crate) fn is_invalid_grant(&self) -> bool {
+        matches!(self, Failure::Token(TokenError::Refused(refusal))
+            if refusal.error == "invalid_grant" && self.state() == ConnectionState::NeedsConsent)
+    }
+
+    /// Claims that a person has to meet.
+    pub(crate) fn claims(&self) -> Option<String> {
+        match self {
+            Failure::Token(TokenError::Refused(refusal))
+                if self.state() == ConnectionState::NeedsConsent =>
+            {
+                refusal.claims.clone()
+            }
+            _ => None,
+        }
+    }
+
+    /// The pause that was asked for.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Failure::Token(error) => match error.verdict() {
                 Verdict::Transient { retry_after } => retry_after,
                 _ => None,
             },
+            Failure::ServiceDown { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -235,6 +346,11 @@ impl Failure {
                 message: Some(error.to_string()),
                 ..Evidence::default()
             },
+            Failure::Unanswered { detail } => Evidence {
+                message: Some(detail.clone()),
+                ..Evidence::default()
+            },
+            Failure::ServiceDown { evidence, .. } => Evidence::clone(evidence),
             _ => Evidence::default(),
         }
     }
@@ -254,7 +370,9 @@ impl Failure {
     /// The answer to a caller of the gateway.
     pub(crate) fn refused(&self, account_name: &str) -> Refused {
         let (who, status) = match self.state() {
-            ConnectionState::Unreachable => (Who::Entra, 502),
+            // Who is told when to come again is told 503 (RFC 9110, section 15.6.4).
+            _ if matches!(self, Failure::Database) => (Who::Tieline, 503),
+            ConnectionState::Unreachable => (Who::Entra, 503),
             ConnectionState::NotConnected | ConnectionState::NeedsConsent => (Who::Entra, 503),
             _ => (Who::Tieline, 503),
         };
@@ -271,10 +389,47 @@ impl Failure {
     }
 }
 
+/// What an error says of the refresh token. 429 and 503 say that the request was not taken; other
+/// errors of the server itself say nothing of how far it came before.
+fn ending_of(refusal: &Refusal) -> Ending {
+    match (refusal.status, refusal.error.as_str()) {
+        (429 | 503, _) => Ending::Refused,
+        (500.., _) | (_, "server_error") => Ending::Unknown,
+        _ => Ending::Refused,
+    }
+}
+
+/// A code as kept in an account's history, as static text.
+pub(crate) fn stable_code(code: &str) -> &'static str {
+    const LOCAL: [&str; 17] = [
+        "no-consent-yet",
+        "consent-for-other-client",
+        "settings-incomplete",
+        "consent-lost",
+        "renewal-unanswered",
+        "token-unusable",
+        "url-not-allowed",
+        "name-unresolved",
+        "connection-refused",
+        "connection-cut",
+        "tls-failed",
+        "token-service-slow",
+        "token-service-busy",
+        "token-service-unintelligible",
+        "database-unavailable",
+        "token-refused",
+        "consented",
+    ];
+    LOCAL
+        .into_iter()
+        .find(|known| *known == code)
+        .or_else(|| tieline_entra::codes::slug(code))
+        .unwrap_or("token-refused")
+}
+
 /// The code of a token error: what Microsoft's number says where it says something, otherwise what
 /// OAuth's own word says.
 fn token_error_code(error: &TokenError) -> &'static str {
-    use tieline_entra::TransportKind;
     match error {
         TokenError::Refused(refusal) => refusal.slug().unwrap_or(match error.verdict() {
             Verdict::Transient { .. } | Verdict::Unreachable => "token-service-busy",

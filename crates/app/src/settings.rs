@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use tieline_core::{Account, AccountName, GrantType, NameProblem};
+use tieline_core::{Account, AccountName, GrantType, NameProblem, RefreshTokenRotation};
 use tieline_dataverse::ApiAddress;
 use tieline_entra::{Dialect, EndpointField, Endpoints, is_guid};
 use tieline_store::AccountSettings;
@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) client_id: String,
     pub(crate) secret_expires_on: Option<NaiveDate>,
     pub(crate) grant: GrantType,
+    pub(crate) rotation: RefreshTokenRotation,
     pub(crate) notes: String,
 }
 
@@ -46,6 +47,7 @@ impl Settings {
             api_url: self.api.as_ref()?.url().to_string(),
             client_id: self.client_id.clone(),
             grant: self.grant,
+            rotation: self.rotation,
             notes: self.notes.clone(),
             secret_expires_on: self.secret_expires_on,
         })
@@ -90,6 +92,7 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
         client_id,
         secret_expires_on,
         grant: form.grant(),
+        rotation: form.rotation(),
         notes: form.notes.clone(),
     };
     // The order of the form, so that the first finding is the topmost field; errors go first.

@@ -80,6 +80,31 @@ words! {
     }
 }
 
+words! {
+    /// Whether a refresh token that may have been spent is sent once more (RFC 9700, section
+    /// 4.14.2: a server that rotates takes a second use for theft and ends the whole grant).
+    RefreshTokenRotation {
+        /// By what is known of the server.
+        Auto => "auto",
+        /// It is: the server is known not to punish it.
+        Lenient => "lenient",
+        /// It never is.
+        Strict => "strict",
+    }
+}
+
+words! {
+    /// What a token service was seen to do with refresh tokens. Later ones outweigh earlier ones.
+    RotationSeen {
+        /// It answers without a new one, or with the same.
+        Keeps => "keeps",
+        /// It gives a new one with a renewal.
+        Rotates => "rotates",
+        /// It refused one that had been sent before.
+        Punishes => "punishes",
+    }
+}
+
 /// Longest name of an account or consumer, in characters.
 const NAME_MAX: usize = 100;
 
@@ -190,6 +215,8 @@ pub struct Account {
     pub client_id: String,
     /// How tokens are obtained.
     pub grant: GrantType,
+    /// Whether a used refresh token may be sent once more.
+    pub rotation: RefreshTokenRotation,
     /// Whether and when the client secret was set.
     pub client_secret: Option<SecretInfo>,
     /// Whose consent is in use; none before the first.

@@ -15,7 +15,8 @@ mod state;
 mod user;
 
 pub use account::{
-    Account, AccountName, AccountType, ConsentInfo, GrantType, NameProblem, SecretInfo, UnknownWord,
+    Account, AccountName, AccountType, ConsentInfo, GrantType, NameProblem, RefreshTokenRotation,
+    RotationSeen, SecretInfo, UnknownWord,
 };
 pub use audit::{Actor, AuditEvent};
 pub use clock::{Clock, ManualClock, SystemClock};

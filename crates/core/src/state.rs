@@ -54,6 +54,8 @@ pub struct Connection {
     pub since: DateTime<Utc>,
     /// Why.
     pub reason: Reason,
+    /// When the keeper tries again by itself; none where only a change helps, or none is needed.
+    pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
 /// One change of state, as kept in the account's history.

@@ -54,7 +54,7 @@ catalogue! {
     "code-spent": 54005 501481 700005 50089;
     "token-not-accepted": 70000;
     "request-loop": 50196;
-    "token-service-busy": 90055 90033 90006;
+    "token-service-busy": 90055 90033 90006 50033 50087 90012 90024 90025;
     "session-missing": 50058;
     "grant-not-allowed": 70003 7000113;
     "scope-invalid": 70011 90009;
@@ -62,6 +62,12 @@ catalogue! {
     "request-malformed": 900144 90014 9002313 90023 901002 900561 90013;
     "wrong-cloud": 90038 900382 900384;
 }
+
+/// Codes of trouble that passes by itself, whatever OAuth's word beside them: Microsoft's service
+/// in trouble or its tenant throttled, and the loop that 50196 takes a busy client for.
+pub(crate) const PASSING: [u32; 9] = [
+    50196, 50033, 50087, 90006, 90012, 90024, 90025, 90033, 90055,
+];
 
 /// Finds a code.
 #[must_use]

@@ -103,7 +103,7 @@ impl Refusal {
         let transient = Verdict::Transient {
             retry_after: self.retry_after,
         };
-        let passing = |code: &u32| matches!(code, 50196 | 90033 | 90055 | 90006);
+        let passing = |code: &u32| codes::PASSING.contains(code);
         if self.status >= 500 || self.status == 429 || self.error_codes.iter().any(passing) {
             return transient;
         }
@@ -177,6 +177,17 @@ pub struct TransportFault {
     pub kind: TransportKind,
     /// What the libraries said, without the address.
     pub detail: String,
+    /// Whether the request may have arrived.
+    pub reach: Reach,
+}
+
+/// How far a request that failed may have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No connection was made, so nothing was sent.
+    Unsent,
+    /// Nobody can tell.
+    Unknown,
 }
 
 /// Where a request failed.
@@ -201,6 +212,10 @@ impl TransportFault {
     pub(crate) fn of(error: reqwest::Error) -> Self {
         // The address may carry a tenant's name; what matters is said elsewhere.
         let error = error.without_url();
+        let reach = match error.is_connect() || error.is_builder() {
+            true => Reach::Unsent,
+            false => Reach::Unknown,
+        };
         let mut chain = vec![error.to_string()];
         let mut kind = if error.is_timeout() {
             TransportKind::Timeout
@@ -223,6 +238,7 @@ impl TransportFault {
         Self {
             kind,
             detail: chain.join(": ").chars().take(500).collect(),
+            reach,
         }
     }
 }

@@ -23,4 +23,4 @@ pub use endpoints::{
     Dialect, EndpointField, EndpointProblem, EndpointProblemKind, EndpointWarning, Endpoints,
     Judged, is_guid,
 };
-pub use error::{Refusal, TokenError, TransportFault, TransportKind, Verdict};
+pub use error::{Reach, Refusal, TokenError, TransportFault, TransportKind, Verdict};

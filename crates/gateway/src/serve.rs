@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -91,7 +91,10 @@ type Relayed = Passing<AnswerBody>;
 #[derive(Debug)]
 pub(crate) struct Told {
     body: Either<Relayed, Full<Bytes>>,
-    _calling: Calling,
+    /// Why the body has ended too early; said once what came before it has gone out.
+    failed: Option<<Either<Relayed, Full<Bytes>> as Body>::Error>,
+    version: Version,
+    calling: Calling,
 }
 
 impl Body for Told {
@@ -102,7 +105,23 @@ impl Body for Told {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(error) = self.failed.take() {
+            // HTTP/1.0 knows no chunks: a body of unknown length ends with its connection.
+            if self.version == Version::HTTP_10 {
+                self.calling.spoil();
+            }
+            return Poll::Ready(Some(Err(error)));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            // hyper drops what it has not written yet when a body fails. It writes when a body lets
+            // it wait, and the caller hears what Dynamics said until then.
+            Poll::Ready(Some(Err(error))) => {
+                self.failed = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -121,9 +140,12 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     scheme: &'static str,
 ) -> Result<Response<Told>, Infallible> {
+    let version = request.version();
     let told = |body| Told {
         body,
-        _calling: calling,
+        failed: None,
+        version,
+        calling,
     };
     if request.uri().path() == "/healthz" {
         let body = Either::Right(Full::new(Bytes::from_static(b"ok\n")));

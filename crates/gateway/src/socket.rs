@@ -25,6 +25,18 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Makes the connection end with a reset when it is dropped.
+    pub(crate) fn reset(&self) {
+        let stream = match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(stream) => stream.get_ref().0,
+        };
+        // Where the system does not let us, it ends like any other.
+        let _ = stream.set_zero_linger();
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tieline_core::{
     Account, AccountEvent, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState,
-    ConsentInfo, EventId, GrantType, Reason, SecretInfo, WorkspaceId,
+    ConsentInfo, EventId, GrantType, Reason, RefreshTokenRotation, SecretInfo, WorkspaceId,
 };
 use tieline_vault::AssociatedData;
 
@@ -32,6 +32,8 @@ pub struct AccountSettings {
     pub client_id: String,
     /// How tokens are obtained.
     pub grant: GrantType,
+    /// Whether a used refresh token may be sent once more.
+    pub rotation: RefreshTokenRotation,
     /// Notes.
     pub notes: String,
     /// When the secret expires.
@@ -94,7 +96,9 @@ macro_rules! select {
             "SELECT id, workspace_id, type AS account_type, name, is_default, authorization_url, ",
             "token_url, api_url, client_id, grant_type, notes, client_secret_set_at, ",
             "client_secret_expires_on, consent, state, state_since, reason_code, reason_detail, ",
-            "version, created_at, created_by, changed_at, changed_by FROM account WHERE ",
+            "version, created_at, created_by, changed_at, changed_by, refresh_token_rotation, ",
+            "(SELECT renew_at FROM account_token WHERE account_id = account.id AND failures > 0) ",
+            "AS next_attempt_at FROM account WHERE ",
             $rest
         )
     };
@@ -125,6 +129,8 @@ struct Row {
     created_by: String,
     changed_at: i64,
     changed_by: String,
+    refresh_token_rotation: String,
+    next_attempt_at: Option<i64>,
 }
 
 impl Store {
@@ -169,9 +175,10 @@ impl Store {
                 authorization_url, token_url, api_url, client_id, grant_type, notes, \
                 client_secret, client_secret_version, client_secret_set_at, \
                 client_secret_expires_on, consent, state, state_since, reason_code, \
-                reason_detail, version, created_at, created_by, changed_at, changed_by) \
+                reason_detail, version, created_at, created_by, changed_at, changed_by, \
+                refresh_token_rotation) \
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, \
-                $17, $18, $19, $20, 1, $18, $21, $18, $21)";
+                $17, $18, $19, $20, 1, $18, $21, $18, $21, $22)";
             sqlx::query(sql)
                 .bind(&row.0).bind(&row.1).bind(account_type.as_str())
                 .bind(settings.name.as_str()).bind(settings.name.key()).bind(is_default)
@@ -182,7 +189,7 @@ impl Store {
                 .bind(settings.secret_expires_on.map(|date| date.to_string()))
                 .bind(consent.as_ref()).bind(state.as_str()).bind(ms(now))
                 .bind(&reason.code).bind(&reason.detail).bind(by.to_string())
-                .execute(&mut *tx).await?;
+                .bind(settings.rotation.as_str()).execute(&mut *tx).await?;
             let sql = "INSERT INTO account_token (account_id, generation, refresh_token, \
                 access_token, access_expires_at, obtained_at, scope, client_key, failures, renew_at) \
                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, 0, $8)";
@@ -231,8 +238,8 @@ impl Store {
             let sql = "UPDATE account SET name = $3, name_key = $4, is_default = $5, \
                 authorization_url = $6, token_url = $7, api_url = $8, client_id = $9, \
                 grant_type = $10, notes = $11, client_secret_expires_on = $12, \
-                version = version + 1, changed_at = $13, changed_by = $14 \
-                WHERE id = $1 AND version = $2 AND deleted_at IS NULL";
+                version = version + 1, changed_at = $13, changed_by = $14, \
+                refresh_token_rotation = $15 WHERE id = $1 AND version = $2 AND deleted_at IS NULL";
             let done = sqlx::query(sql)
                 .bind(&row).bind(expected)
                 .bind(settings.name.as_str()).bind(settings.name.key()).bind(keeps)
@@ -240,7 +247,8 @@ impl Store {
                 .bind(&settings.api_url).bind(text(&settings.client_id))
                 .bind(settings.grant.as_str()).bind(text(&settings.notes))
                 .bind(settings.secret_expires_on.map(|date| date.to_string()))
-                .bind(ms(now)).bind(by.to_string()).execute(&mut *tx).await?;
+                .bind(ms(now)).bind(by.to_string()).bind(settings.rotation.as_str())
+                .execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
                 return Err(StoreError::Stale);
             }
@@ -544,6 +552,10 @@ impl Row {
                 .grant_type
                 .parse()
                 .map_err(|e| StoreError::corrupt("account.grant_type", e))?,
+            rotation: self
+                .refresh_token_rotation
+                .parse()
+                .map_err(|e| StoreError::corrupt("account.refresh_token_rotation", e))?,
             client_secret: self.client_secret_set_at.map(|set_at| SecretInfo {
                 set_at: at(set_at),
                 expires_on,
@@ -557,6 +569,7 @@ impl Row {
                     .map_err(|e| StoreError::corrupt("account.state", e))?,
                 since: at(self.state_since),
                 reason: Reason::new(self.reason_code, self.reason_detail),
+                next_attempt_at: self.next_attempt_at.map(at),
             },
             created_at: at(self.created_at),
             created_by: self.created_by,
@@ -652,6 +665,10 @@ fn changed(
         ("api_url", before.api_url != settings.api_url),
         ("client_id", before.client_id != settings.client_id),
         ("grant", before.grant != settings.grant),
+        (
+            "refresh_token_rotation",
+            before.rotation != settings.rotation,
+        ),
         ("notes", before.notes != settings.notes),
         (
             "secret_expires_on",

@@ -220,7 +220,12 @@ impl Signal {
                         *listener = None;
                         Err(error.into())
                     }
-                    Ok(Ok(_)) | Err(_) => Ok(()),
+                    Ok(Ok(_)) => {
+                        // One look answers every notice that has come.
+                        while open.next_buffered().is_some() {}
+                        Ok(())
+                    }
+                    Err(_) => Ok(()),
                 }
             }
             _ => Ok(()),

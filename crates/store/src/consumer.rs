@@ -14,6 +14,9 @@ use crate::change::{ChangeKind, note_change};
 use crate::database::{Store, at, ms, reading, writing};
 use crate::error::StoreError;
 
+/// Uses that are written in one transaction.
+const USES_TOGETHER: usize = 256;
+
 type Row = (String, String, String, String, String, i64);
 type KeyRow = (String, String, String, i64, Option<i64>, Option<i64>);
 
@@ -228,12 +231,15 @@ impl Store {
                    ON CONFLICT (account_id, consumer_id) \
                    DO UPDATE SET last_used_at = excluded.last_used_at \
                    WHERE consumer_use.last_used_at < excluded.last_used_at";
-        writing!(self, tx => {
-            for (consumer, account, used_at) in uses {
-                sqlx::query(sql).bind(consumer.to_string()).bind(account.to_string())
-                    .bind(ms(*used_at)).execute(&mut *tx).await?;
-            }
-        });
+        // A hundred thousand accounts may have been used: renewals get their turn in between.
+        for uses in uses.chunks(USES_TOGETHER) {
+            writing!(self, tx => {
+                for (consumer, account, used_at) in uses {
+                    sqlx::query(sql).bind(consumer.to_string()).bind(account.to_string())
+                        .bind(ms(*used_at)).execute(&mut *tx).await?;
+                }
+            });
+        }
         Ok(())
     }
 

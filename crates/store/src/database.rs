@@ -13,8 +13,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, Postgres, Transaction};
 use tieline_vault::{AssociatedData, KeyRing, Sealed};
 
+use crate::commit::{Bell, Group};
 use crate::error::StoreError;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
@@ -26,6 +28,9 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// How long to wait for another process's write, or for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection to PostgreSQL may have rested to be used without a test.
+const UNTESTED: Duration = Duration::from_secs(1);
 
 /// Whether tables are brought up to date when the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub enum Migrations {
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) bell: Bell,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub(crate) enum Database {
         path: PathBuf,
         read: SqlitePool,
         write: SqlitePool,
+        /// Writes by way of `write`, many in one transaction.
+        group: Group,
     },
     Postgres(PgPool),
 }
@@ -58,6 +66,17 @@ macro_rules! reading {
     ($store:expr, $pool:ident => $body:expr) => {
         match &$store.database {
             $crate::database::Database::Sqlite { read: $pool, .. } => $body,
+            $crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
+/// Runs a single statement that writes and that nobody needs to be told of: it is a transaction of
+/// its own.
+macro_rules! writer {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.database {
+            $crate::database::Database::Sqlite { write: $pool, .. } => $body,
             $crate::database::Database::Postgres($pool) => $body,
         }
     };
@@ -76,7 +95,7 @@ macro_rules! writing {
                 value
             }
             $crate::database::Database::Postgres(pool) => {
-                let mut $tx = pool.begin().await?;
+                let mut $tx = $crate::database::begin(pool).await?;
                 let value = $body;
                 sqlx::query("SELECT pg_notify('tieline_change', '')")
                     .execute(&mut *$tx)
@@ -108,7 +127,7 @@ macro_rules! lock_tokens {
             .await?
     };
 }
-pub(crate) use {lock_tokens, lock_workspace, reading, writing};
+pub(crate) use {lock_tokens, lock_workspace, reading, writer, writing};
 
 impl Store {
     /// Opens `sqlite:///path/to/file` or `postgres://…`.
@@ -132,7 +151,11 @@ impl Store {
             Migrations::Run => database.migrate().await?,
             Migrations::Check => database.check().await?,
         }
-        let store = Self { database, keys };
+        let store = Self {
+            database,
+            keys,
+            bell: Bell::default(),
+        };
         store.prove_keys().await?;
         Ok(store)
     }
@@ -177,16 +200,20 @@ impl Database {
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
+            // A connection to a file does not break, and the test costs as much as a query.
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         let read = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self::Sqlite {
             path: path.to_owned(),
             read,
+            group: Group::new(write.clone()),
             write,
         })
     }
@@ -198,6 +225,16 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(PATIENCE)
+            // The test is a round trip: it pays only where the server may have gone meanwhile.
+            .test_before_acquire(false)
+            .before_acquire(|connection, rest| {
+                Box::pin(async move {
+                    if rest.idle_for > UNTESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self::Postgres(pool))
@@ -262,6 +299,15 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
         options.mode(0o600);
     }
     options.open(path).map(|_| ()).map_err(failed)
+}
+
+/// Begins a transaction in PostgreSQL, in a task of its own. The driver forgets a `BEGIN` whose
+/// caller goes away before the answer: the connection would return to the pool within a
+/// transaction, and the next statement that runs alone on it would never be committed.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    Ok(begun.map_err(|_| StoreError::Stopped)??)
 }
 
 // === texts ===

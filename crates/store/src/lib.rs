@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod commit;
 mod consent;
 mod consumer;
 mod database;
@@ -25,4 +26,7 @@ pub use database::{Migrations, Store};
 pub use draft::{Draft, DraftTokens};
 pub use error::StoreError;
 pub use limits::{LimitUse, ServerShare, Span};
-pub use token::{FailedRenewal, RenewedTokens, StateChange, TokenRow};
+pub use token::{
+    FailedRenewal, Lease, LeasePurpose, LeaseWish, MarkAfter, RenewedTokens, Spending, StateChange,
+    TokenRow,
+};

@@ -1,15 +1,21 @@
 //! Tokens and leases: the keeper's side of an account.
+//!
+//! Two things fence a renewal. The *lease* lets one attempt at a time work on an account; it is
+//! measured by the database's clock, which all servers share. The *mark* (`spending_owner`) says
+//! which attempt sent the present refresh token without its answer being known; it outlives the
+//! lease, because an answer that comes late may carry a refresh token that exists nowhere else.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::json;
-use tieline_core::{AccountId, Actor, ConnectionState, Reason};
+use tieline_core::{AccountId, Actor, ConnectionState, Reason, RotationSeen};
 use tieline_vault::AssociatedData;
 
 use crate::account::NewTokens;
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
-use crate::database::{Store, at, lock_tokens, ms, reading, text, writing};
+use crate::commit::{grouped, statement};
+use crate::database::{Database, Store, at, lock_tokens, ms, reading, text, writer, writing};
 use crate::error::StoreError;
 
 /// What is stored of an account's tokens, opened.
@@ -33,10 +39,16 @@ pub struct TokenRow {
     pub scope: Option<String>,
     /// Which client configuration they were issued to.
     pub client_key: Option<String>,
-    /// Who is renewing.
-    pub lease_owner: Option<String>,
-    /// Until when.
-    pub lease_until: Option<DateTime<Utc>>,
+    /// Which attempt renews, while its lease lasts.
+    pub lease: Option<Lease>,
+    /// Which attempt sent the present refresh token without a definite answer being known.
+    pub spending: Option<Spending>,
+    /// What the token service was seen to do with refresh tokens.
+    pub rotation_seen: Option<RotationSeen>,
+    /// Claims that Microsoft asked for and that nothing has met yet.
+    pub claims: Option<String>,
+    /// The generation of the token that Dynamics refused with those claims, where it did.
+    pub refused_generation: Option<i64>,
     /// What a verdict of death rested on.
     pub blocked_key: Option<String>,
     /// Failures since the last success.
@@ -45,21 +57,80 @@ pub struct TokenRow {
     pub renew_at: Option<DateTime<Utc>>,
 }
 
+/// A lease that had not lapsed when the row was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The attempt.
+    pub owner: String,
+    /// How much of it was left, by the database's clock.
+    pub left: TimeDelta,
+}
+
+/// A refresh token that may have been spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spending {
+    /// The attempt that sent it.
+    pub owner: String,
+    /// When, by the database's clock.
+    pub since: DateTime<Utc>,
+}
+
+/// What an attempt wants a lease for.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseWish<'a> {
+    /// Names the attempt; random.
+    pub owner: &'a str,
+    /// The generation that it saw. The lease is not given when there is a later one.
+    pub seen: i64,
+    /// The mark that it saw. The lease is not given when there is another.
+    pub marked_by: Option<&'a str>,
+    /// Whether the refresh token is about to be sent.
+    pub purpose: LeasePurpose,
+    /// For how long.
+    pub life: TimeDelta,
+}
+
+/// What a lease is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeasePurpose {
+    /// The refresh token is about to be sent: the mark is set with the lease.
+    Spend,
+    /// Nothing is sent that a second use could spoil.
+    Other,
+}
+
+/// What becomes of the mark after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkAfter {
+    /// The token was not spent.
+    Clear,
+    /// Nobody knows.
+    Keep,
+}
+
 /// What a renewal brought.
 #[derive(Debug, Clone)]
 pub struct RenewedTokens {
-    /// A new refresh token, where one came.
+    /// The refresh token to go on with.
     pub refresh_token: Option<SecretString>,
-    /// The access token.
-    pub access_token: SecretString,
+    /// The one before it, where it is still needed.
+    pub previous_refresh_token: Option<SecretString>,
+    /// The access token; none when what came cannot be used as one.
+    pub access_token: Option<SecretString>,
     /// When that ends.
-    pub access_expires_at: DateTime<Utc>,
+    pub access_expires_at: Option<DateTime<Utc>>,
     /// What was granted.
     pub scope: Option<String>,
     /// Which client configuration they were issued to.
     pub client_key: String,
+    /// What the token service was seen to do.
+    pub rotation_seen: Option<RotationSeen>,
+    /// The claims that were sent along and so are met.
+    pub claims_met: Option<String>,
+    /// What a verdict of death rests on, where there is one all the same.
+    pub blocked_key: Option<String>,
     /// When to renew next.
-    pub renew_at: DateTime<Utc>,
+    pub renew_at: Option<DateTime<Utc>>,
 }
 
 /// What a failed renewal leaves behind.
@@ -69,6 +140,12 @@ pub struct FailedRenewal {
     pub blocked_key: Option<String>,
     /// When to try again.
     pub renew_at: Option<DateTime<Utc>>,
+    /// What becomes of the mark.
+    pub mark: MarkAfter,
+    /// What the token service was seen to do, where this taught something.
+    pub rotation_seen: Option<RotationSeen>,
+    /// Claims to ask a person for, in place of those that are kept.
+    pub claims: Option<String>,
 }
 
 /// A state to enter.
@@ -81,7 +158,7 @@ pub struct StateChange {
 }
 
 /// Tokens, ready to be written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SealedTokens {
     pub(crate) refresh_token: Option<Vec<u8>>,
     pub(crate) previous: Option<Vec<u8>>,
@@ -128,7 +205,9 @@ macro_rules! replace_tokens {
         let sql = "UPDATE account_token SET generation = $2, refresh_token = $3, \
             previous_refresh_token = NULL, access_token = $4, access_expires_at = $5, \
             obtained_at = $6, scope = $7, client_key = $8, lease_owner = NULL, \
-            lease_until = NULL, blocked_key = NULL, failures = 0, renew_at = $9 \
+            lease_until = NULL, blocked_key = NULL, failures = 0, renew_at = $9, \
+            spending_owner = NULL, spending_since = NULL, claims = NULL, \
+            refused_generation = NULL, rotation_seen = CASE WHEN client_key = $8 THEN rotation_seen END \
             WHERE account_id = $1";
         sqlx::query(sql)
             .bind($id.to_string())
@@ -165,10 +244,38 @@ struct Row {
     client_key: Option<String>,
     lease_owner: Option<String>,
     lease_until: Option<i64>,
+    spending_owner: Option<String>,
+    spending_since: Option<i64>,
+    rotation_seen: Option<String>,
+    claims: Option<String>,
+    refused_generation: Option<i64>,
     blocked_key: Option<String>,
     failures: i64,
     renew_at: Option<i64>,
+    clock: i64,
 }
+
+/// A statement with the database's own clock in it, for either database: the one expression that
+/// the two spell differently.
+macro_rules! clocked {
+    ($store:expr, $first:literal $(, $rest:literal)*) => {
+        match &$store.database {
+            Database::Sqlite { .. } => concat!(
+                $first $(, "CAST(unixepoch('subsec') * 1000 AS INTEGER)", $rest)*
+            ),
+            Database::Postgres(_) => concat!(
+                $first $(, "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)", $rest)*
+            ),
+        }
+    };
+}
+
+/// Longest that a lease can have left. What claims to last longer was written before the clock was
+/// set back, and counts as lapsed: otherwise an account would be stuck for as long as the clock
+/// was wrong.
+const LEASE_MAX: TimeDelta = TimeDelta::minutes(2);
+/// Longest claims that are kept. Microsoft's are a few hundred bytes.
+const CLAIMS_MAX: usize = 16 * 1024;
 
 impl Store {
     /// What is stored of an account's tokens.
@@ -176,30 +283,53 @@ impl Store {
     /// # Errors
     /// When the database does not answer, or a token does not open.
     pub async fn token(&self, id: AccountId) -> Result<Option<TokenRow>, StoreError> {
-        let sql = "SELECT generation, refresh_token, previous_refresh_token, access_token, \
-                   access_expires_at, obtained_at, scope, client_key, lease_owner, lease_until, \
-                   blocked_key, failures, renew_at FROM account_token WHERE account_id = $1";
+        let sql = clocked!(
+            self,
+            "SELECT generation, refresh_token, previous_refresh_token, access_token, \
+             access_expires_at, obtained_at, scope, client_key, lease_owner, lease_until, \
+             spending_owner, spending_since, rotation_seen, claims, refused_generation, \
+             blocked_key, failures, renew_at, ",
+            " AS clock FROM account_token WHERE account_id = $1"
+        );
         let row: Option<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(id.to_string()).fetch_optional(pool).await
         })?;
         row.map(|row| self.opened(id, row)).transpose()
     }
 
-    /// Takes the lease of an account, if it is free or has lapsed. Tells whether it did.
+    /// Takes the lease of an account, if it is free or has lapsed and nothing has changed since
+    /// the row was read. Where the refresh token is about to be sent, the mark is set in the same
+    /// statement. Tells whether it was taken.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer; the lease may have been taken all the same.
     pub async fn token_lease(
         &self,
         id: AccountId,
-        owner: &str,
-        until: DateTime<Utc>,
-        now: DateTime<Utc>,
+        wish: &LeaseWish<'_>,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE account_token SET lease_owner = $2, lease_until = $3 \
-                   WHERE account_id = $1 AND (lease_owner IS NULL OR lease_until <= $4)";
-        self.one_row(sql, id, owner, Some(ms(until)), Some(ms(now)))
-            .await
+        let sql = clocked!(
+            self,
+            "UPDATE account_token SET lease_owner = $2, lease_until = ",
+            " + $3, spending_owner = CASE WHEN $4 = 1 THEN $2 ELSE spending_owner END, \
+             spending_since = CASE WHEN $4 = 1 THEN ",
+            " ELSE spending_since END WHERE account_id = $1 AND generation = $5 \
+             AND COALESCE(spending_owner, '') = $6 \
+             AND (lease_owner IS NULL OR lease_until <= ",
+            " OR lease_until > ",
+            " + $7)"
+        );
+        let spends = i64::from(wish.purpose == LeasePurpose::Spend);
+        let life = wish.life.min(LEASE_MAX).num_milliseconds();
+        let (owner, marked_by) = (wish.owner, wish.marked_by.unwrap_or_default());
+        let seen = wish.seen;
+        let done = statement!(self, tx, (owner, marked_by) => {
+            sqlx::query(sql)
+                .bind(id.to_string()).bind(owner).bind(life).bind(spends).bind(seen)
+                .bind(marked_by).bind(LEASE_MAX.num_milliseconds())
+                .execute(&mut *tx).await?.rows_affected()
+        })?;
+        Ok(done == 1)
     }
 
     /// Extends a lease that is still held. Tells whether it is.
@@ -210,28 +340,43 @@ impl Store {
         &self,
         id: AccountId,
         owner: &str,
-        until: DateTime<Utc>,
+        life: TimeDelta,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE account_token SET lease_until = $3 \
-                   WHERE account_id = $1 AND lease_owner = $2 AND $4 IS NULL";
-        self.one_row(sql, id, owner, Some(ms(until)), None).await
+        let sql = clocked!(
+            self,
+            "UPDATE account_token SET lease_until = ",
+            " + $3 WHERE account_id = $1 AND lease_owner = $2"
+        );
+        let life = life.min(LEASE_MAX).num_milliseconds();
+        let done = statement!(self, tx, (owner) => {
+            sqlx::query(sql).bind(id.to_string()).bind(owner).bind(life)
+                .execute(&mut *tx).await?.rows_affected()
+        })?;
+        Ok(done == 1)
     }
 
-    /// Gives a lease back, if it is still held.
+    /// Gives a lease back, if it is still held, for whoever sent nothing: the mark goes with it.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn token_lease_release(&self, id: AccountId, owner: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE account_token SET lease_owner = NULL, lease_until = $3 \
-                   WHERE account_id = $1 AND lease_owner = $2 AND $4 IS NULL";
-        self.one_row(sql, id, owner, None, None).await.map(|_| ())
+        let sql = "UPDATE account_token SET lease_owner = NULL, lease_until = NULL, \
+                   spending_since = CASE WHEN spending_owner = $2 THEN NULL \
+                   ELSE spending_since END, \
+                   spending_owner = CASE WHEN spending_owner = $2 THEN NULL \
+                   ELSE spending_owner END \
+                   WHERE account_id = $1 AND lease_owner = $2";
+        statement!(self, tx, (owner) => {
+            sqlx::query(sql).bind(id.to_string()).bind(owner).execute(&mut *tx).await?;
+        })
     }
 
     /// Stores what a renewal brought, whole, in one transaction. Tells whether the generation it
-    /// started from and the lease still stood; if not, nothing was written.
+    /// started from still stands, and either its lease or its mark; if not, nothing was written.
+    /// The mark is enough: while it stands, nobody else has sent the same refresh token.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer; it may have been stored all the same.
     pub async fn token_renewed(
         &self,
         id: AccountId,
@@ -241,48 +386,47 @@ impl Store {
         change: &StateChange,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let (old, older) = match self.token(id).await? {
-            Some(row) => (row.refresh_token, row.previous_refresh_token),
-            None => (None, None),
-        };
         let tokens = NewTokens {
-            refresh_token: renewed.refresh_token.clone().or_else(|| old.clone()),
-            access_token: Some(renewed.access_token.clone()),
-            access_expires_at: Some(renewed.access_expires_at),
+            refresh_token: renewed.refresh_token.clone(),
+            access_token: renewed.access_token.clone(),
+            access_expires_at: renewed.access_expires_at,
             scope: renewed.scope.clone(),
             client_key: renewed.client_key.clone(),
             consent: None,
         };
-        // Without a new one nobody tells which of the two has worked, so both are kept.
-        let previous = if renewed.refresh_token.is_some() {
-            old
-        } else {
-            older
-        };
-        let sealed = SealedTokens::seal(self, id, seen + 1, Some(&tokens), previous.as_ref());
+        let previous = renewed.previous_refresh_token.as_ref();
+        let sealed = SealedTokens::seal(self, id, seen + 1, Some(&tokens), previous);
         let sql = "UPDATE account_token SET generation = generation + 1, refresh_token = $4, \
             previous_refresh_token = $5, access_token = $6, access_expires_at = $7, \
             obtained_at = $8, scope = $9, client_key = $10, lease_owner = NULL, \
-            lease_until = NULL, blocked_key = NULL, failures = 0, renew_at = $11 \
-            WHERE account_id = $1 AND generation = $2 AND lease_owner = $3";
-        let stored = writing!(self, tx => {
+            lease_until = NULL, spending_owner = NULL, spending_since = NULL, \
+            blocked_key = $11, failures = 0, renew_at = $12, \
+            rotation_seen = CASE WHEN rotation_seen = 'punishes' THEN rotation_seen \
+            ELSE COALESCE($13, rotation_seen) END, \
+            claims = CASE WHEN claims = $14 THEN NULL ELSE claims END, \
+            refused_generation = CASE WHEN refused_generation IS NULL OR claims = $14 \
+            THEN NULL ELSE generation + 1 END \
+            WHERE account_id = $1 AND generation = $2 \
+            AND (lease_owner = $3 OR spending_owner = $3)";
+        grouped!(self, tx, (owner, sealed, renewed, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
                 .bind(sealed.refresh_token.as_ref()).bind(sealed.previous.as_ref())
                 .bind(sealed.access_token.as_ref()).bind(sealed.access_expires_at)
                 .bind(ms(now)).bind(sealed.scope.as_ref()).bind(sealed.client_key.as_ref())
-                .bind(ms(renewed.renew_at)).execute(&mut *tx).await?;
+                .bind(renewed.blocked_key.as_ref()).bind(renewed.renew_at.map(ms))
+                .bind(renewed.rotation_seen.map(RotationSeen::as_str))
+                .bind(renewed.claims_met.as_ref()).execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
                 return Ok(false);
             }
             enter_state!(tx, id, change.state, change.reason, now);
             note_change!(tx, ChangeKind::Token, id, seen + 1, now);
             true
-        });
-        Ok(stored)
+        })
     }
 
-    /// Writes a failed renewal down. Tells whether the generation and the lease still stood.
+    /// Writes a failed renewal down, under the same conditions as [`Store::token_renewed`].
     ///
     /// # Errors
     /// When the database does not answer.
@@ -296,20 +440,53 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let sql = "UPDATE account_token SET failures = failures + 1, blocked_key = $4, \
-                   renew_at = $5, lease_owner = NULL, lease_until = NULL \
-                   WHERE account_id = $1 AND generation = $2 AND lease_owner = $3";
-        let stored = writing!(self, tx => {
+                   renew_at = $5, \
+                   lease_until = CASE WHEN lease_owner = $3 THEN NULL ELSE lease_until END, \
+                   lease_owner = CASE WHEN lease_owner = $3 THEN NULL ELSE lease_owner END, \
+                   spending_since = CASE WHEN $6 = 1 AND spending_owner = $3 THEN NULL \
+                   ELSE spending_since END, \
+                   spending_owner = CASE WHEN $6 = 1 AND spending_owner = $3 THEN NULL \
+                   ELSE spending_owner END, \
+                   rotation_seen = COALESCE($7, rotation_seen), claims = COALESCE($8, claims) \
+                   WHERE account_id = $1 AND generation = $2 \
+                   AND (lease_owner = $3 OR spending_owner = $3)";
+        let clears = i64::from(failed.mark == MarkAfter::Clear);
+        let claims = failed
+            .claims
+            .as_deref()
+            .filter(|text| text.len() <= CLAIMS_MAX)
+            .map(|claims| text(claims).into_owned());
+        grouped!(self, tx, (owner, failed, claims, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
-                .bind(failed.blocked_key.as_ref()).bind(failed.renew_at.map(ms))
+                .bind(failed.blocked_key.as_ref()).bind(failed.renew_at.map(ms)).bind(clears)
+                .bind(failed.rotation_seen.map(RotationSeen::as_str)).bind(claims.as_ref())
                 .execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
                 return Ok(false);
             }
             enter_state!(tx, id, change.state, change.reason, now);
+            // Who waits for this attempt need not wait for the lease to lapse.
+            note_change!(tx, ChangeKind::Token, id, seen, now);
             true
+        })
+    }
+
+    /// Keeps claims that Dynamics asked for, until a renewal or a consent meets them; the present
+    /// token does not.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn token_claims(&self, id: AccountId, claims: &str) -> Result<(), StoreError> {
+        if claims.len() > CLAIMS_MAX {
+            return Ok(());
+        }
+        let sql = "UPDATE account_token SET claims = $2, refused_generation = generation \
+                   WHERE account_id = $1";
+        writer!(self, pool => {
+            sqlx::query(sql).bind(id.to_string()).bind(text(claims)).execute(pool).await?.rows_affected()
         });
-        Ok(stored)
+        Ok(())
     }
 
     /// Puts the tokens of a consent in place of the present ones.
@@ -341,27 +518,97 @@ impl Store {
         Ok(())
     }
 
-    /// Accounts whose renewal is due, the most overdue first.
+    /// Claims accounts whose renewal is due, the most overdue first: nobody else is given them
+    /// before `until`, by when a claimant that died is forgotten. Tells the generation of each.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tokens_due(
+    pub async fn tokens_claim(
         &self,
         now: DateTime<Utc>,
+        until: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<AccountId>, StoreError> {
-        let sql = "SELECT t.account_id FROM account_token t JOIN account a ON a.id = t.account_id \
-                   WHERE t.renew_at <= $1 AND a.deleted_at IS NULL \
-                   ORDER BY t.renew_at LIMIT $2";
-        let rows: Vec<String> = reading!(self, pool => {
-            sqlx::query_scalar(sql).bind(ms(now)).bind(limit).fetch_all(pool).await
+    ) -> Result<Vec<(AccountId, i64)>, StoreError> {
+        macro_rules! sql {
+            ($lock:literal) => {
+                concat!(
+                    "UPDATE account_token SET renew_at = $2 WHERE renew_at <= $1 AND account_id IN \
+                     (SELECT t.account_id FROM account_token t \
+                     JOIN account a ON a.id = t.account_id \
+                     WHERE t.renew_at <= $1 AND a.deleted_at IS NULL \
+                     ORDER BY t.renew_at LIMIT $3",
+                    $lock,
+                    ") RETURNING account_id, generation"
+                )
+            };
+        }
+        // SQLite has one writer at a time; in PostgreSQL servers pass each other by, because two
+        // that locked the same rows in another order would end each other.
+        let sql = match &self.database {
+            Database::Sqlite { .. } => sql!(""),
+            Database::Postgres(_) => sql!(" FOR UPDATE OF t SKIP LOCKED"),
+        };
+        let rows: Vec<(String, i64)> = statement!(self, tx, () => {
+            sqlx::query_as(sql).bind(ms(now)).bind(ms(until)).bind(limit)
+                .fetch_all(&mut *tx).await?
         })?;
-        rows.iter()
-            .map(|id| {
-                id.parse()
-                    .map_err(|e| StoreError::corrupt("account_token.account_id", e))
-            })
-            .collect()
+        let parse = |(id, generation): (String, i64)| match id.parse() {
+            Ok(id) => Ok((id, generation)),
+            Err(error) => Err(StoreError::corrupt("account_token.account_id", error)),
+        };
+        rows.into_iter().map(parse).collect()
+    }
+
+    /// When the first renewal is due.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn token_next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "SELECT MIN(renew_at) FROM account_token WHERE renew_at IS NOT NULL";
+        let first: Option<i64> =
+            reading!(self, pool => sqlx::query_scalar(sql).fetch_one(pool).await)?;
+        Ok(first.map(at))
+    }
+
+    /// Brings back renewals that are planned for a time which no plan reaches: they were planned
+    /// while the clock was wrong. They are spread over an hour. Tells how many there were.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tokens_replan(
+        &self,
+        now: DateTime<Utc>,
+        beyond: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        // The milliseconds of the old plan are as good as random.
+        let sql = "UPDATE account_token SET renew_at = $1 + renew_at % 3600000 WHERE renew_at > $2";
+        Ok(writer!(self, pool => {
+            sqlx::query(sql).bind(ms(now)).bind(ms(beyond)).execute(pool).await?.rows_affected()
+        }))
+    }
+
+    /// When any consumer last used an account.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn account_last_used(
+        &self,
+        id: AccountId,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "SELECT MAX(last_used_at) FROM consumer_use WHERE account_id = $1";
+        let last: Option<i64> = reading!(self, pool => {
+            sqlx::query_scalar(sql).bind(id.to_string()).fetch_one(pool).await
+        })?;
+        Ok(last.map(at))
+    }
+
+    /// How many accounts are in each state. Reads an index of all of them: not for every scrape.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn accounts_by_state(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let sql = "SELECT state, COUNT(*) FROM account WHERE deleted_at IS NULL GROUP BY state";
+        Ok(reading!(self, pool => sqlx::query_as(sql).fetch_all(pool).await)?)
     }
 
     /// Sets when the schedule looks at an account.
@@ -374,26 +621,9 @@ impl Store {
         renew_at: Option<DateTime<Utc>>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE account_token SET renew_at = $2 WHERE account_id = $1";
-        writing!(self, tx => {
+        statement!(self, tx, () => {
             sqlx::query(sql).bind(id.to_string()).bind(renew_at.map(ms)).execute(&mut *tx).await?;
-        });
-        Ok(())
-    }
-
-    async fn one_row(
-        &self,
-        sql: &'static str,
-        id: AccountId,
-        owner: &str,
-        until: Option<i64>,
-        now: Option<i64>,
-    ) -> Result<bool, StoreError> {
-        let done = writing!(self, tx => {
-            sqlx::query(sql)
-                .bind(id.to_string()).bind(owner).bind(until).bind(now)
-                .execute(&mut *tx).await?.rows_affected()
-        });
-        Ok(done == 1)
+        })
     }
 
     fn opened(&self, id: AccountId, row: Row) -> Result<TokenRow, StoreError> {
@@ -415,13 +645,27 @@ impl Store {
             obtained_at: row.obtained_at.map(at),
             scope: row.scope,
             client_key: row.client_key,
-            lease_owner: row.lease_owner,
-            lease_until: row.lease_until.map(at),
+            lease: standing(row.lease_owner, row.lease_until, row.clock),
+            spending: row.spending_owner.map(|owner| Spending {
+                owner,
+                since: at(row.spending_since.unwrap_or_default()),
+            }),
+            // A word of a newer version is as good as none.
+            rotation_seen: row.rotation_seen.and_then(|word| word.parse().ok()),
+            claims: row.claims,
+            refused_generation: row.refused_generation,
             blocked_key: row.blocked_key,
             failures: i32::try_from(row.failures).unwrap_or(i32::MAX),
             renew_at: row.renew_at.map(at),
         })
     }
+}
+
+/// The lease, unless it has lapsed.
+fn standing(owner: Option<String>, until: Option<i64>, clock: i64) -> Option<Lease> {
+    let left = TimeDelta::milliseconds(until?.saturating_sub(clock));
+    let stands = left > TimeDelta::zero() && left <= LEASE_MAX;
+    owner.filter(|_| stands).map(|owner| Lease { owner, left })
 }
 
 impl SealedTokens {

@@ -242,6 +242,7 @@ pub(crate) async fn open_beside(settings: &Settings) -> anyhow::Result<(App, Opt
 pub(crate) struct Server {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
+    app: App,
     _announced: Announced,
 }
 
@@ -281,6 +282,7 @@ impl Server {
         Ok(Self {
             tasks,
             stop,
+            app: app.clone(),
             _announced: announced,
         })
     }
@@ -307,6 +309,7 @@ impl Server {
             tracing::warn!("requests were still running and have been given up");
             Ok(())
         });
+        self.app.drain().await;
         ended.and(rest)
     }
 }

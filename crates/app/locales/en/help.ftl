@@ -168,6 +168,10 @@ renewal-elsewhere = Another server is renewing this account's token.
     .remedy = Wait a moment and try again.
 renewal-overtaken = The account changed while its token was being renewed.
     .remedy = Try again.
+renewal-unanswered = The last renewal was cut off: the refresh token was sent, and no answer came back. This token service ends the whole consent when a refresh token is used twice, so it was not sent again.
+    .remedy = Press “Request token” and consent again. If the token service does not punish a second use, set “Used refresh tokens” to “may be sent again” instead.
+renewal-unstored = A new token came, and Tieline's database does not take it. It is kept and offered again.
+    .remedy = Bring the database back, or make room for it; do not stop Tieline before that.
 renewed = The token was renewed.
 
 ### Claims

@@ -1,37 +1,78 @@
 //! A token as callers get it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::timing;
 
 /// A token is not handed out in its last minute: the call that carries it takes time too, and
 /// Microsoft's clock is not ours.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
+/// How far a stored token may seem to come from the future before our own clock is doubted.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// The present moment by both clocks. The wall's can be set forward and back; the other one only
+/// runs, but stands still while the machine sleeps. A token ends when either says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) wall: DateTime<Utc>,
+    pub(super) steady: Instant,
+}
 
 /// A valid access token.
 pub struct LiveToken {
     header: HeaderValue,
     generation: i64,
+    obtained_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// When it ends by the steady clock.
+    ends: Instant,
+    /// When its renewal is due by the steady clock.
+    due: Instant,
+    /// Whether somebody has noticed that.
+    noticed: AtomicBool,
 }
 
 impl LiveToken {
     /// Makes the header of RFC 6750, section 2.1. None when the token holds characters that a
     /// header cannot.
-    pub(crate) fn new(
+    pub(super) fn new(
         token: &SecretString,
         generation: i64,
+        obtained_at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
+        now: Moment,
     ) -> Option<Self> {
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).ok()?;
         header.set_sensitive(true);
+        let life = expires_at - obtained_at;
+        let left = (expires_at - now.wall).min(life).max(TimeDelta::zero());
+        let until_due = (left - timing::lead(life)).max(TimeDelta::zero());
+        let after = |span: TimeDelta| now.steady + span.to_std().unwrap_or_default();
         Some(Self {
             header,
             generation,
+            obtained_at,
             expires_at,
+            ends: after(left),
+            due: after(until_due),
+            noticed: AtomicBool::new(false),
         })
+    }
+
+    /// A token that is kept nowhere, for a test of settings.
+    pub(crate) fn unkept(
+        token: &SecretString,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Option<Self> {
+        let steady = Instant::now();
+        Self::new(token, 0, now, expires_at, Moment { wall: now, steady })
     }
 
     /// The value of the `Authorization` header.
@@ -52,21 +93,47 @@ impl LiveToken {
         self.expires_at
     }
 
+    /// When it was obtained.
+    pub(super) fn obtained_at(&self) -> DateTime<Utc> {
+        self.obtained_at
+    }
+
     /// The token itself, for control calls.
     pub(crate) fn secret(&self) -> SecretString {
         let text = self.header.to_str().unwrap_or_default();
         SecretString::from(text.trim_start_matches("Bearer "))
     }
 
-    /// Whether it may still be handed out. A token that lives shorter than the margin is handed
-    /// out for half of what is left, or it could never be used.
-    pub(crate) fn is_fresh(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at - now > MARGIN
+    /// Whether it may still be handed out. A token that lives shorter than twice the margin is
+    /// handed out for half of its life, or it could never be used.
+    pub(super) fn is_fresh(&self, now: Moment) -> bool {
+        self.left(now) > MARGIN.min((self.expires_at - self.obtained_at) / 2)
     }
 
     /// Whether it is valid at all; served while renewals fail.
-    pub(crate) fn is_valid(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at > now
+    pub(super) fn is_valid(&self, now: Moment) -> bool {
+        self.left(now) > TimeDelta::zero()
+    }
+
+    /// Whether it was obtained before `now`, by a clock that has not been set back since.
+    pub(super) fn is_of_the_past(&self, now: Moment) -> bool {
+        self.obtained_at <= now.wall + CLOCK_TOLERANCE
+    }
+
+    /// Whether its renewal is due. Says so once.
+    pub(super) fn falls_due(&self, now: Moment) -> bool {
+        now.steady >= self.due && !self.noticed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether its renewal is due and nobody has noticed yet.
+    pub(super) fn is_due_unnoticed(&self, now: Moment) -> bool {
+        now.steady >= self.due && !self.noticed.load(Ordering::Relaxed)
+    }
+
+    fn left(&self, now: Moment) -> TimeDelta {
+        let steady = self.ends.saturating_duration_since(now.steady);
+        let steady = TimeDelta::from_std(steady).unwrap_or(TimeDelta::MAX);
+        steady.min(self.expires_at - now.wall)
     }
 }
 
@@ -81,23 +148,77 @@ impl fmt::Debug for LiveToken {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn at(wall: i64, steady: u64, start: Instant) -> Moment {
+        let epoch: DateTime<Utc> = "2026-11-23T08:00:00Z".parse().expect("a date");
+        Moment {
+            wall: epoch + TimeDelta::seconds(wall),
+            steady: start + Duration::from_secs(steady),
+        }
+    }
+
+    fn token(life: i64, now: Moment) -> LiveToken {
+        let text = SecretString::from("eyJhbGciOi");
+        let end = now.wall + TimeDelta::seconds(life);
+        LiveToken::new(&text, 3, now.wall, end, now).expect("a header")
+    }
 
     #[test]
     fn a_token_is_fresh_until_its_last_minute_and_never_printed() {
-        let now = Utc::now();
-        let token = SecretString::from("eyJhbGciOi");
-        let live = LiveToken::new(&token, 3, now + TimeDelta::seconds(90)).expect("a header");
-        assert!(live.is_fresh(now));
-        assert!(!live.is_fresh(now + TimeDelta::seconds(30)));
-        assert!(live.is_valid(now + TimeDelta::seconds(89)));
-        assert!(!live.is_valid(now + TimeDelta::seconds(90)));
+        let start = Instant::now();
+        let live = token(300, at(0, 0, start));
+        assert!(live.is_fresh(at(239, 239, start)));
+        assert!(!live.is_fresh(at(241, 241, start)));
+        assert!(live.is_valid(at(299, 299, start)));
+        assert!(!live.is_valid(at(300, 300, start)));
         assert!(!format!("{live:?} {:?}", live.header_value()).contains("eyJ"));
         assert_eq!(live.secret().expose_secret(), "eyJhbGciOi");
     }
 
     #[test]
+    fn a_token_that_lives_shorter_than_the_margin_is_used_for_half_of_its_life() {
+        let start = Instant::now();
+        let live = token(30, at(0, 0, start));
+        assert!(live.is_fresh(at(14, 14, start)));
+        assert!(!live.is_fresh(at(16, 16, start)));
+        assert!(live.is_valid(at(29, 29, start)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_lengthen_a_life() {
+        let start = Instant::now();
+        let century = 100 * 24 * 3600;
+        let live = token(3600, at(century, 0, start));
+        assert!(live.is_fresh(at(60, 60, start)));
+        assert!(!live.is_valid(at(3600, 3600, start)));
+        // What another process wrote in that future is not believed.
+        let stored = token(3600, at(century, 0, start));
+        assert!(!stored.is_of_the_past(at(0, 0, start)));
+    }
+
+    #[test]
+    fn a_machine_that_slept_does_not_either() {
+        let start = Instant::now();
+        let live = token(3600, at(0, 0, start));
+        assert!(!live.is_valid(at(4000, 10, start)));
+    }
+
+    #[test]
+    fn its_renewal_falls_due_once() {
+        let start = Instant::now();
+        let live = token(3600, at(0, 0, start));
+        assert!(!live.falls_due(at(2000, 2000, start)));
+        assert!(live.falls_due(at(3000, 3000, start)));
+        assert!(!live.falls_due(at(3001, 3001, start)));
+    }
+
+    #[test]
     fn a_token_that_is_no_header_is_refused() {
-        assert!(LiveToken::new(&SecretString::from("a\r\nb"), 1, Utc::now()).is_none());
+        let now = at(0, 0, Instant::now());
+        let text = SecretString::from("a\r\nb");
+        assert!(LiveToken::new(&text, 1, now.wall, now.wall, now).is_none());
     }
 }

@@ -1,16 +1,21 @@
-//! A renewal: read, adopt or lease, ask, store, and only then hand out.
+//! A renewal: read, adopt or lease, ask. What comes of it is written down by `outcome`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tieline_core::{Account, AccountId, ConnectionState, GrantType, Language, Reason};
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+use tieline_core::{Account, AccountId, GrantType};
 use tieline_dataverse::ApiAddress;
-use tieline_entra::Endpoints;
-use tieline_store::{FailedRenewal, RenewedTokens, StateChange, StoreError, TokenRow};
+use tieline_entra::{Dialect, Endpoints};
+use tieline_store::{LeasePurpose, LeaseWish, StoreError, TokenRow};
+use tokio::time::Instant;
 
-use super::schedule::{renew_at, retry_at};
-use super::slot::Slot;
+use super::gate::{Health, Pass, ShutOut, Trouble};
+use super::live::Moment;
+use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, Stored, Use, View};
+use super::slot::{Answer, Reply, Slot};
+use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
 use crate::error::{Refused, Who};
 use crate::obtain::{Attempt, Failure, Obtained};
@@ -18,160 +23,244 @@ use crate::settings::client_key;
 
 /// How long a lease lasts unless it is extended. A server that dies leaves an account stuck for
 /// no longer than this.
-const LEASE: TimeDelta = TimeDelta::seconds(30);
+pub(super) const LEASE: TimeDelta = TimeDelta::seconds(10);
 /// How often a lease is extended while HTTP runs: two extensions may be lost before it lapses.
-const EXTEND_EVERY: Duration = Duration::from_secs(10);
-/// How often who waits for another server's renewal reads again.
-const POLL: Duration = Duration::from_millis(50);
-/// How long a result is offered to a database that refuses it, before it is given up.
-const STORE_PATIENCE: Duration = Duration::from_secs(20);
+const EXTEND_EVERY: Duration = Duration::from_secs(3);
+/// How long another server's renewal is waited for; it extends its lease while it works.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often who waits for another server reads again, should the notice be lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a token service that stumbled is left alone before it is asked once more.
+const STUMBLE: Duration = Duration::from_millis(800);
 
 /// What a renewal works on.
-struct Job<'a> {
-    slot: &'a Slot,
-    account: Account,
-    row: TokenRow,
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) account: Account,
+    pub(super) row: TokenRow,
     /// The slot's epoch before anything was read.
-    epoch: u64,
+    pub(super) epoch: u32,
+    /// The moment at which it was read.
+    pub(super) read_at: Moment,
+    /// The stored token.
+    pub(super) token: Option<Arc<LiveToken>>,
+}
+
+/// An attempt that has the lease.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    pub(super) job: Job<'a>,
+    pub(super) need: Need,
+    /// Names the attempt in the lease and in the mark.
+    pub(super) owner: String,
+    pub(super) usage: Use,
 }
 
 impl Keeper {
-    /// One renewal, for everybody who joined the flight.
-    pub(super) async fn renewal(
-        &self,
-        id: AccountId,
-        slot: &Slot,
-        need: Need,
-    ) -> Result<Arc<LiveToken>, Refused> {
-        let started = self.0.clock.now();
-        if need != Need::Now
-            && let Some(refused) = slot.cooling(started)
-        {
-            return self.old_or(slot, need, refused);
-        }
-        // Whoever holds the lease has at most this long; then the lease is free for us.
-        let patience = tokio::time::Instant::now() + (LEASE * 2).to_std().unwrap_or_default();
-        loop {
-            let job = self.read(id, slot).await?;
-            if let Some(token) = self.adopt(&job, need) {
-                return Ok(token);
-            }
-            if need != Need::Now && job.row.blocked_key.as_deref() == Some(&blocked_key(&job)) {
-                return self.still_dead(&job, need).await;
-            }
-            let now = self.0.clock.now();
-            if self
-                .0
-                .store
-                .token_lease(id, &self.0.owner, now + LEASE, now)
-                .await?
-            {
-                return self.renew_leased(id, slot, need).await;
-            }
-            metrics::counter!("tieline_lease_waits_total").increment(1);
-            if tokio::time::Instant::now() > patience {
-                let detail = "Another server has been renewing this account's token for too long.";
-                let mut refused = Refused::new(Who::Tieline, 503, "renewal-elsewhere", detail);
-                refused.retry_after = Some(Duration::from_secs(5));
-                return self.old_or(slot, need, refused);
-            }
-            tokio::time::sleep(POLL).await;
+    /// Flies one renewal, for everybody who joined it.
+    pub(super) async fn fly(self, account: AccountId, slot: Arc<Slot>, need: Need, reply: Reply) {
+        let mut landing = Landing { slot: &slot, reply };
+        metrics::gauge!("tieline_renewal_flights").increment(1.0);
+        let answer = self.renewal(account, &slot, need, &mut landing.reply).await;
+        landing.slot.landed(&landing.reply);
+        landing.reply.send(answer);
+        drop(landing);
+        if matches!(need, Need::Due(_)) {
+            self.forget_unused(account, &slot);
         }
     }
 
-    async fn read<'a>(&self, id: AccountId, slot: &'a Slot) -> Result<Job<'a>, Refused> {
+    async fn renewal(&self, id: AccountId, slot: &Slot, need: Need, reply: &mut Reply) -> Answer {
+        let patience = Instant::now() + PATIENCE;
+        let mut wait = LeaseWait::default();
+        loop {
+            let waker = slot.waker();
+            let woken = waker.notified();
+            tokio::pin!(woken);
+            // Before the row is read: what happens after that is not missed.
+            woken.as_mut().enable();
+            let job = self.read(id, slot).await?;
+            match protocol::step(&view(&job, self.gate_is_news(&job)), need) {
+                Step::Adopt => {
+                    if let Some(token) = &job.token {
+                        slot.put(token, job.epoch);
+                        return Ok(Arc::clone(token));
+                    }
+                }
+                Step::Refuse => return self.still_dead(&job, need).await,
+                Step::Pause => return self.pausing(&job, need),
+                Step::GiveUp => return self.unanswered(job, need, reply).await,
+                Step::Ask(usage) => {
+                    if let Some(answer) = self.attempt(job, need, usage, reply).await? {
+                        return answer;
+                    }
+                }
+                Step::Wait if matches!(need, Need::Due(_)) || Instant::now() > patience => {
+                    return self.old_or(slot, need, elsewhere());
+                }
+                Step::Wait => {
+                    wait.begin();
+                    let left = job.row.lease.map_or(TimeDelta::zero(), |lease| lease.left);
+                    let left = left.to_std().unwrap_or_default() + Duration::from_millis(20);
+                    let _ = tokio::time::timeout(left.min(LOOK_AGAIN), woken).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read<'a>(&self, id: AccountId, slot: &'a Slot) -> Result<Job<'a>, Refused> {
         let epoch = slot.epoch();
         let account = self.0.store.account(id).await?;
         let row = self.0.store.token(id).await?;
-        match (account, row) {
-            (Some(account), Some(row)) => Ok(Job {
-                slot,
-                account,
-                row,
-                epoch,
-            }),
-            _ => {
-                let detail = "The account was deleted.";
-                Err(Refused::new(Who::Consumer, 404, "account-unknown", detail))
-            }
-        }
-    }
-
-    /// Takes over what the database holds, where that is what is needed.
-    fn adopt(&self, job: &Job<'_>, need: Need) -> Option<Arc<LiveToken>> {
-        let now = self.0.clock.now();
-        let wanted = match need {
-            Need::Fresh => true,
-            Need::After(generation) => job.row.generation > generation,
-            Need::Due => job.row.renew_at.is_some_and(|at| at > now),
-            Need::Now => false,
+        let (Some(account), Some(row)) = (account, row) else {
+            let detail = "The account was deleted.";
+            return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
         };
-        let expected = client_key(&job.account.token_url, &job.account.client_id);
-        let ours = job
-            .row
-            .client_key
-            .as_deref()
-            .is_none_or(|key| key == expected);
-        let token = stored_token(&job.row).filter(|token| wanted && ours && token.is_fresh(now))?;
-        let token = Arc::new(token);
-        job.slot.put(&token, job.epoch);
-        Some(token)
+        let read_at = self.moment();
+        let token = stored_token(&row, read_at).map(Arc::new);
+        Ok(Job {
+            slot,
+            account,
+            row,
+            epoch,
+            read_at,
+            token,
+        })
     }
 
-    /// Renews with the lease in hand. The row is read again, because it may have been renewed
-    /// between the first look and the lease.
-    async fn renew_leased(
+    /// Takes the lease and asks. None when another attempt was quicker.
+    async fn attempt(
         &self,
-        id: AccountId,
-        slot: &Slot,
+        job: Job<'_>,
         need: Need,
-    ) -> Result<Arc<LiveToken>, Refused> {
-        let job = match self.read(id, slot).await {
-            Ok(job) => job,
-            Err(refused) => {
-                self.release(id).await;
-                return Err(refused);
-            }
+        usage: Use,
+        reply: &mut Reply,
+    ) -> Result<Option<Answer>, Refused> {
+        let gate = self.0.gates.of(&job.account.token_url);
+        let pass = match gate.enter(job.account.id).await {
+            Ok(pass) => pass,
+            Err(out) => return Ok(Some(self.shut_out(job, need, out, reply).await)),
         };
-        if let Some(token) = self.adopt(&job, need) {
-            self.release(id).await;
-            return Ok(token);
+        let purpose = match job.account.grant {
+            GrantType::AuthorizationCode if job.row.refresh_token.is_some() => LeasePurpose::Spend,
+            _ => LeasePurpose::Other,
+        };
+        let Some(owner) = self.lease(&job, purpose).await? else {
+            return Ok(None);
+        };
+        let mut held = Held {
+            job,
+            need,
+            owner,
+            usage,
+        };
+        let result = self.ask_under_lease(&mut held, pass).await;
+        Ok(Some(match result {
+            Ok(obtained) => self.keep(&held, obtained, reply).await,
+            Err(failure) => self.fail(&held, failure, reply).await,
+        }))
+    }
+
+    /// Takes the lease, on the row as it was read. Tells the attempt's name.
+    pub(super) async fn lease(
+        &self,
+        job: &Job<'_>,
+        purpose: LeasePurpose,
+    ) -> Result<Option<String>, Refused> {
+        let owner = tieline_vault::token::random().expose_secret().to_owned();
+        let wish = LeaseWish {
+            owner: &owner,
+            seen: job.row.generation,
+            marked_by: job.row.spending.as_ref().map(|mark| mark.owner.as_str()),
+            purpose,
+            life: LEASE,
+        };
+        match self.0.store.token_lease(job.account.id, &wish).await {
+            Ok(true) => Ok(Some(owner)),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                self.release_later(job.account.id, owner);
+                Err(error.into())
+            }
         }
-        let now = self.0.clock.now();
-        let result = self.ask_under_lease(&job, now).await;
-        match result {
-            Ok(obtained) => self.keep(&job, obtained).await,
-            Err(failure) => self.record_failure(&job, need, failure).await,
-        }
+    }
+
+    /// The lease, and the mark with it, may have been written although no answer came. Nothing was
+    /// sent, and a mark that says otherwise would cost a strict account its consent.
+    fn release_later(&self, id: AccountId, owner: String) {
+        let store = self.0.store.clone();
+        self.0.running.spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            while let Err(error) = store.token_lease_release(id, &owner).await {
+                tracing::debug!(account = %id, %error, "releasing a lease is tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        });
     }
 
     /// Asks the token service, and extends the lease for as long as that takes.
-    async fn ask_under_lease(
-        &self,
-        job: &Job<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Obtained, Failure> {
-        let asking = self.ask(job, now);
-        tokio::pin!(asking);
+    async fn ask_under_lease(&self, held: &mut Held<'_>, pass: Pass) -> Result<Obtained, Failure> {
+        let (id, owner) = (held.job.account.id, held.owner.clone());
+        let (result, usage) = self.extending(id, &owner, self.ask_twice(held)).await;
+        held.usage = usage;
+        match &result {
+            Err(failure) if failure.is_of_service() => pass.report(Health::Ill(Trouble {
+                code: failure.code(),
+                evidence: failure.evidence(),
+                asked: failure.retry_after(),
+            })),
+            Err(failure) if failure.ending() == protocol::Ending::Unsent => drop(pass),
+            _ => pass.report(Health::Well),
+        }
+        result
+    }
+
+    /// Extends a lease for as long as `work` takes.
+    async fn extending<T>(&self, id: AccountId, owner: &str, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
         let mut extend = tokio::time::interval(EXTEND_EVERY);
         extend.tick().await;
         loop {
             tokio::select! {
-                result = &mut asking => return result,
+                result = &mut work => return result,
                 _ = extend.tick() => {
-                    let until = self.0.clock.now() + LEASE;
                     // A lease that was lost is noticed when the result is stored.
-                    let extended =
-                        self.0.store.token_lease_extend(job.account.id, &self.0.owner, until).await;
+                    let extended = self.0.store.token_lease_extend(id, owner, LEASE).await;
                     if let Err(error) = extended {
-                        tracing::warn!(account = %job.account.id, %error, "a lease was not extended");
+                        tracing::warn!(account = %id, %error, "a lease was not extended");
                     }
                 }
             }
         }
     }
 
-    async fn ask(&self, job: &Job<'_>, now: DateTime<Utc>) -> Result<Obtained, Failure> {
+    /// Asks, and once more at once where the service stumbled: most stumbles are over within a
+    /// second, and callers are waiting. Not while an outage goes on, and never where a second use
+    /// of the refresh token would be punished.
+    async fn ask_twice(&self, held: &Held<'_>) -> (Result<Obtained, Failure>, Use) {
+        let first = self.ask(&held.job).await;
+        let reuse = reuse_of(&held.job.account, &held.job.row);
+        match first {
+            Err(failure)
+                if held.job.row.failures == 0
+                    && failure.is_stumble()
+                    && !protocol::is_last(failure.ending(), reuse) =>
+            {
+                tokio::time::sleep(STUMBLE / 2 + jitter(STUMBLE / 2)).await;
+                let usage = match failure.ending() {
+                    protocol::Ending::Unknown => Use::Again,
+                    _ => held.usage,
+                };
+                (self.ask(&held.job).await, usage)
+            }
+            first => (first, held.usage),
+        }
+    }
+
+    async fn ask(&self, job: &Job<'_>) -> Result<Obtained, Failure> {
         let account = &job.account;
         let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
             .map_err(|_| Failure::Settings)?
@@ -179,14 +268,9 @@ impl Keeper {
         let api = ApiAddress::parse(&account.api_url)
             .map_err(|_| Failure::Settings)?
             .value;
-        let expected = client_key(&account.token_url, &account.client_id);
         if account.grant == GrantType::AuthorizationCode
             && job.row.refresh_token.is_some()
-            && job
-                .row
-                .client_key
-                .as_deref()
-                .is_some_and(|key| key != expected)
+            && !issued_here(account, &job.row)
         {
             return Err(Failure::OtherClient);
         }
@@ -196,6 +280,10 @@ impl Keeper {
             .account_client_secret(account.id)
             .await
             .map_err(|error| self.unsealed(account, &error))?;
+        let previous = match reuse_of(account, &job.row) {
+            Reuse::Harmless => job.row.previous_refresh_token.clone(),
+            Reuse::Punished => None,
+        };
         let attempt = Attempt {
             endpoints: &endpoints,
             client_id: &account.client_id,
@@ -203,252 +291,153 @@ impl Keeper {
             api_url: api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
-            previous: job.row.previous_refresh_token.clone(),
-            claims: job.slot.take_claims(),
+            previous,
+            claims: job.row.claims.clone(),
         };
+        let now = self.0.clock.now();
         attempt.run(&self.0.tokens, &self.0.outbound, now).await
     }
 
     fn unsealed(&self, account: &Account, error: &StoreError) -> Failure {
         tracing::error!(account = %account.id, %error, "the client secret cannot be read");
-        Failure::Settings
-    }
-
-    /// Stores what a renewal brought, and only then hands it out.
-    async fn keep(&self, job: &Job<'_>, obtained: Obtained) -> Result<Arc<LiveToken>, Refused> {
-        let id = job.account.id;
-        let generation = job.row.generation + 1;
-        let token = LiveToken::new(&obtained.access_token, generation, obtained.expires_at);
-        let Some(token) = token.map(Arc::new) else {
-            return self
-                .record_failure(job, Need::Now, Failure::UnusableToken)
-                .await;
-        };
-        let now = self.0.clock.now();
-        let used = job.slot.last_use() > job.row.obtained_at.map_or(0, |at| at.timestamp_millis());
-        let renewed = RenewedTokens {
-            refresh_token: obtained.refresh_token,
-            access_token: obtained.access_token,
-            access_expires_at: obtained.expires_at,
-            scope: obtained.scope,
-            client_key: client_key(&job.account.token_url, &job.account.client_id),
-            renew_at: renew_at(now, obtained.expires_at, used),
-        };
-        let state = StateChange {
-            state: ConnectionState::Connected,
-            reason: Reason::new("renewed", String::new()),
-        };
-        let stored = self.store_patiently(job, &renewed, &state).await?;
-        metrics::counter!("tieline_renewals_total", "outcome" => "renewed").increment(1);
-        if stored {
-            tracing::info!(account = %id, generation, "a token was renewed");
-            job.slot.put(&token, job.epoch);
-            return Ok(token);
-        }
-        // The generation moved on while we asked: somebody else's result stands, ours is dropped.
-        tracing::warn!(account = %id, generation, "a renewal came too late and was dropped");
-        let now_job = self.read(id, job.slot).await?;
-        self.adopt(&now_job, Need::Fresh).ok_or_else(|| {
-            let detail = "The account changed while its token was being renewed. Try again.";
-            Refused::new(Who::Tieline, 503, "renewal-overtaken", detail)
-        })
-    }
-
-    /// Offers a result to the database until it takes it: the answer holds a refresh token that
-    /// exists nowhere else.
-    async fn store_patiently(
-        &self,
-        job: &Job<'_>,
-        renewed: &RenewedTokens,
-        state: &StateChange,
-    ) -> Result<bool, Refused> {
-        let id = job.account.id;
-        let give_up = tokio::time::Instant::now() + STORE_PATIENCE;
-        let mut pause = Duration::from_millis(50);
-        loop {
-            let now = self.0.clock.now();
-            let seen = job.row.generation;
-            match self
-                .0
-                .store
-                .token_renewed(id, &self.0.owner, seen, renewed, state, now)
-                .await
-            {
-                Ok(stored) => return Ok(stored),
-                Err(error) if tokio::time::Instant::now() >= give_up => {
-                    tracing::error!(account = %id, %error, "a renewed token could not be stored");
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    tracing::warn!(account = %id, %error, "storing a renewed token is tried again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-            }
+        match error {
+            StoreError::Sealed { .. } => Failure::Settings,
+            _ => Failure::Database,
         }
     }
 
-    /// Writes a failure down, and hands out the old token while it is valid.
-    async fn record_failure(
-        &self,
-        job: &Job<'_>,
-        need: Need,
-        failure: Failure,
-    ) -> Result<Arc<LiveToken>, Refused> {
-        let now = self.0.clock.now();
-        let id = job.account.id;
-        let old = stored_token(&job.row).filter(|token| token.is_valid(now));
-        let state = match &old {
-            Some(_) => ConnectionState::Degraded,
-            None => failure.state(),
-        };
-        let next = match (failure.is_dead(), &old) {
-            // Looked at again when the old token ends, to say what became of the connection.
-            (true, Some(old)) => Some(old.expires_at()),
-            (true, None) => None,
-            (false, _) => Some(retry_at(now, job.row.failures, failure.retry_after())),
-        };
-        let failed = FailedRenewal {
-            blocked_key: failure.is_dead().then(|| blocked_key(job)),
-            renew_at: next,
-        };
-        let change = StateChange {
-            state,
-            reason: failure.reason(),
-        };
-        let seen = job.row.generation;
-        self.0
-            .store
-            .token_failed(id, &self.0.owner, seen, &failed, &change, now)
-            .await?;
-        metrics::counter!("tieline_renewals_total", "outcome" => failure.state().as_str())
-            .increment(1);
-        tracing::warn!(account = %id, code = failure.code(), state = %state, "a renewal failed");
-        let mut refused = failure.refused(job.account.name.as_str());
-        if let Some(next) = next.filter(|_| !failure.is_dead()) {
-            refused.retry_after = (next - now).to_std().ok();
-            job.slot.cool(next, refused.clone());
-        }
-        if let Some(old) = old {
-            job.slot.put(&Arc::new(old), job.epoch);
-        }
-        self.old_or(job.slot, need, refused)
+    /// Whether the token service has answered others since an account of it failed.
+    fn gate_is_news(&self, job: &Job<'_>) -> bool {
+        let gate = self.0.gates.of(&job.account.token_url);
+        gate.opened_lately(Instant::now())
     }
 
-    /// A credential that was found dead, and nothing has changed since: no traffic.
-    async fn still_dead(&self, job: &Job<'_>, need: Need) -> Result<Arc<LiveToken>, Refused> {
-        let now = self.0.clock.now();
-        let reason = &job.account.connection.reason;
-        let refused = remembered(&job.account);
-        if let Some(old) = stored_token(&job.row).filter(|token| token.is_valid(now)) {
-            job.slot.put(&Arc::new(old), job.epoch);
-            return self.old_or(job.slot, need, refused);
-        }
-        if job.account.connection.state == ConnectionState::Degraded {
-            self.end_degraded(job, reason, now).await?;
-        } else if need == Need::Due {
-            self.0.store.token_schedule(job.account.id, None).await?;
-        }
-        Err(refused)
-    }
-
-    /// The last valid token of a dead credential ended: the state says so.
-    async fn end_degraded(
-        &self,
-        job: &Job<'_>,
-        reason: &Reason,
-        now: DateTime<Utc>,
-    ) -> Result<(), Refused> {
-        let id = job.account.id;
-        if !self
-            .0
-            .store
-            .token_lease(id, &self.0.owner, now + LEASE, now)
-            .await?
-        {
-            return Ok(());
-        }
-        let failed = FailedRenewal {
-            blocked_key: Some(blocked_key(job)),
-            renew_at: None,
+    async fn shut_out(&self, job: Job<'_>, need: Need, out: ShutOut, reply: &mut Reply) -> Answer {
+        let failure = Failure::ServiceDown {
+            code: out.trouble.code,
+            evidence: Box::new(out.trouble.evidence),
+            retry_after: out.retry_after,
         };
-        let state = state_of_code(&reason.code);
-        let change = StateChange {
-            state,
-            reason: reason.clone(),
-        };
-        let seen = job.row.generation;
-        self.0
-            .store
-            .token_failed(id, &self.0.owner, seen, &failed, &change, now)
-            .await?;
-        Ok(())
+        self.fail_unasked(job, need, failure, reply).await
     }
+}
 
-    async fn release(&self, id: AccountId) {
-        if let Err(error) = self.0.store.token_lease_release(id, &self.0.owner).await {
-            // It lapses by itself.
-            tracing::warn!(account = %id, %error, "a lease was not released");
+/// Takes a flight down, whatever becomes of its task.
+struct Landing<'a> {
+    slot: &'a Slot,
+    reply: Reply,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.slot.landed(&self.reply);
+        metrics::gauge!("tieline_renewal_flights").decrement(1.0);
+    }
+}
+
+/// Counts and measures a wait for another server's lease.
+#[derive(Default)]
+struct LeaseWait(Option<Instant>);
+
+impl LeaseWait {
+    fn begin(&mut self) {
+        if self.0.is_none() {
+            metrics::counter!("tieline_lease_waits_total").increment(1);
+            self.0 = Some(Instant::now());
         }
     }
+}
 
-    /// The old token while it is valid, unless a new one is insisted on.
-    fn old_or(&self, slot: &Slot, need: Need, refused: Refused) -> Result<Arc<LiveToken>, Refused> {
-        match (need, slot.valid(self.0.clock.now())) {
-            (Need::Fresh, Some(token)) => Ok(token),
-            _ => Err(refused),
+impl Drop for LeaseWait {
+    fn drop(&mut self) {
+        if let Some(since) = self.0 {
+            metrics::histogram!("tieline_lease_wait_seconds").record(since.elapsed());
         }
     }
+}
+
+// === what a row says ===
+
+fn view(job: &Job<'_>, service_is_back: bool) -> View {
+    let (account, row) = (&job.account, &job.row);
+    let usable = |token: &Arc<LiveToken>| {
+        token.is_fresh(job.read_at)
+            && token.is_of_the_past(job.read_at)
+            && issued_here(account, row)
+    };
+    let dead = row.blocked_key.as_deref() == Some(&blocked_key(account.version, row.generation));
+    let paused = row.failures > 0
+        && !service_is_back
+        && row
+            .renew_at
+            .is_some_and(|until| pause_goes_on(until, job.read_at.wall));
+    View {
+        generation: row.generation,
+        token: match job.token.as_ref().is_some_and(usable) {
+            true => Stored::Fresh,
+            false => Stored::Stale,
+        },
+        claims: match is_refused(row) {
+            true => Claims::Unmet,
+            false => Claims::Met,
+        },
+        credential: match (dead, paused) {
+            (true, _) => Standing::Dead,
+            (false, true) => Standing::Paused,
+            (false, false) => Standing::Good,
+        },
+        lease: match row.lease {
+            Some(_) => Lease::Held,
+            None => Lease::Free,
+        },
+        mark: match (&row.spending, account.grant) {
+            (Some(_), GrantType::AuthorizationCode) => Mark::Unanswered,
+            _ => Mark::Unspent,
+        },
+        reuse: reuse_of(account, row),
+    }
+}
+
+/// Whether Dynamics refused the stored token with a challenge.
+pub(super) fn is_refused(row: &TokenRow) -> bool {
+    row.refused_generation == Some(row.generation)
+}
+
+/// What a second use of the account's refresh token would do.
+pub(super) fn reuse_of(account: &Account, row: &TokenRow) -> Reuse {
+    let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url);
+    let maker = match endpoints.map(|judged| judged.value.dialect()) {
+        Ok(Dialect::EntraV1 | Dialect::EntraV2) => Maker::Entra,
+        _ => Maker::Other,
+    };
+    protocol::reuse(account.rotation, maker, row.rotation_seen)
+}
+
+/// Whether the tokens were issued to the client that the account names now.
+fn issued_here(account: &Account, row: &TokenRow) -> bool {
+    let expected = client_key(&account.token_url, &account.client_id);
+    row.client_key.as_deref().is_none_or(|key| key == expected)
 }
 
 /// What a verdict rested on: the settings and the tokens. While both are the same, asking again
 /// would get the same answer.
-fn blocked_key(job: &Job<'_>) -> String {
-    format!("v{}g{}", job.account.version, job.row.generation)
+pub(super) fn blocked_key(version: i64, generation: i64) -> String {
+    format!("v{version}g{generation}")
 }
 
-fn stored_token(row: &TokenRow) -> Option<LiveToken> {
+fn stored_token(row: &TokenRow, now: Moment) -> Option<LiveToken> {
     LiveToken::new(
         row.access_token.as_ref()?,
         row.generation,
+        row.obtained_at?,
         row.access_expires_at?,
+        now,
     )
 }
 
-/// The refusal that the account's history tells of.
-fn remembered(account: &Account) -> Refused {
-    let code = stable(&account.connection.reason.code);
-    let reason = &account.connection.reason;
-    let cause = crate::help::explain_reason(reason, account, Language::English).cause;
-    let detail = format!("The account '{}' has no valid token. {cause}", account.name);
-    let who = match account.connection.state {
-        ConnectionState::NeedsConsent | ConnectionState::NotConnected => Who::Entra,
-        _ => Who::Tieline,
-    };
-    Refused::new(who, 503, code, detail)
-}
-
-/// The codes that a dead credential can have, as static texts.
-fn stable(code: &str) -> &'static str {
-    const LOCAL: [&str; 4] = [
-        "no-consent-yet",
-        "consent-for-other-client",
-        "settings-incomplete",
-        "consent-lost",
-    ];
-    LOCAL
-        .into_iter()
-        .find(|known| *known == code)
-        .or_else(|| tieline_entra::codes::slug(code))
-        .unwrap_or("token-refused")
-}
-
-/// The state that belongs to a code once no valid token is left.
-fn state_of_code(code: &str) -> ConnectionState {
-    match code {
-        "no-consent-yet" => ConnectionState::NotConnected,
-        "consent-for-other-client" | "consent-lost" => ConnectionState::NeedsConsent,
-        _ if tieline_entra::codes::needs_consent(code) => ConnectionState::NeedsConsent,
-        _ => ConnectionState::Misconfigured,
-    }
+pub(super) fn elsewhere() -> Refused {
+    let detail = "Another server is renewing this account's token.";
+    let mut refused = Refused::new(Who::Tieline, 503, "renewal-elsewhere", detail);
+    refused.retry_after = Some(Duration::from_secs(5));
+    refused
 }

@@ -138,6 +138,7 @@ impl Climb<'_> {
             Field::ClientSecret,
             Field::RefreshToken,
             Field::Grant,
+            Field::RefreshTokenRotation,
         ];
         let changed = self.ground.form.differences(&saved);
         let brought = self
@@ -164,8 +165,12 @@ impl Climb<'_> {
         let asking = tokio::spawn(async move {
             let obtained = ask(&app, &settings, &credentials).await?;
             keep_rotated(&app, &settings, &credentials, &obtained, draft, account).await;
-            LiveToken::new(&obtained.access_token, 0, obtained.expires_at)
-                .ok_or(Failure::UnusableToken)
+            LiveToken::unkept(
+                &obtained.access_token,
+                obtained.obtained_at,
+                obtained.expires_at,
+            )
+            .ok_or(Failure::UnusableToken)
         });
         match asking.await {
             Ok(Ok(token)) => Ok(Arc::new(token)),

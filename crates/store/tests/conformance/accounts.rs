@@ -86,7 +86,7 @@ async fn optional_properties_may_be_missing(db: &Database) {
         .expect("read")
         .expect("a row");
     assert!(row.refresh_token.is_none() && row.access_token.is_none());
-    assert!(row.renew_at.is_none() && row.lease_owner.is_none());
+    assert!(row.renew_at.is_none() && row.lease.is_none());
 }
 
 async fn texts_survive_whatever_they_hold(db: &Database) {
@@ -427,10 +427,8 @@ async fn a_deleted_account_comes_back_with_its_secrets(db: &Database) {
         .expect("a row");
     assert!(row.refresh_token.is_some());
     // Days may have passed: the schedule looks at once.
-    assert_eq!(
-        db.store.tokens_due(later(2), 10).await.expect("read"),
-        [account.id]
-    );
+    let due = crate::support::due(&db.store, later(2), 10).await;
+    assert_eq!(due, [account.id].into());
     let again = db.store.account_restore(account.id, &by(), later(3)).await;
     assert!(matches!(again, Err(StoreError::NotFound)), "{again:?}");
 }

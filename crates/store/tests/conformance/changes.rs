@@ -232,12 +232,7 @@ async fn renew(store: &Store, id: tieline_core::AccountId) {
         .expect("read")
         .expect("a row")
         .generation;
-    assert!(
-        store
-            .token_lease(id, "one", later(60), now())
-            .await
-            .expect("asked")
-    );
+    assert!(crate::support::lease(store, id, "one").await);
     let change = state(ConnectionState::Connected, "renewed");
     let stored = store
         .token_renewed(id, "one", seen, &renewed("3"), &change, now())

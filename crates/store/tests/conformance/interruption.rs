@@ -57,11 +57,7 @@ async fn a_renewal_is_stored_wholly_or_not_at_all(db: &Database) {
     let id = connected(&db.store, "Contoso").await.id;
     for polls in 0..LONGEST {
         let before = db.store.token(id).await.expect("read").expect("a row");
-        let _ = db
-            .store
-            .token_lease(id, "one", later(60), now())
-            .await
-            .expect("asked");
+        let _ = crate::support::lease(&db.store, id, "one").await;
         let (tokens, change) = (
             renewed(&format!("renewal-{polls}")),
             state(ConnectionState::Connected, "x"),
@@ -90,7 +86,8 @@ async fn a_renewal_is_stored_wholly_or_not_at_all(db: &Database) {
             shown(after.access_token.as_ref()) == Some(access.as_str()),
             new
         );
-        assert_eq!(after.lease_owner.is_none(), new);
+        assert_eq!(after.lease.is_none(), new);
+        assert_eq!(after.spending.is_none(), new);
         if finished {
             assert!(new, "what was acknowledged is there");
             return;

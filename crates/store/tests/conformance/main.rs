@@ -8,6 +8,7 @@ mod support;
 
 mod accounts;
 mod changes;
+mod company;
 mod consents;
 mod consumers;
 mod drafts;

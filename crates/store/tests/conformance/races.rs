@@ -5,7 +5,7 @@ use tieline_core::{ConnectionState, DraftId};
 use tieline_store::{AccountSettings, SecretChange, Store, StoreError};
 
 use crate::support::{
-    Database, TYPE, WORKSPACE, add, by, connected, consented, default, later, now, renewed,
+    Database, TYPE, WORKSPACE, add, by, connected, consented, default, lease, now, renewed,
     settings, settings_of, state,
 };
 
@@ -27,12 +27,9 @@ async fn one_of_many_gets_the_lease(db: &Database) {
     let stores = servers(db).await;
     let id = connected(&db.store, "Contoso").await.id;
     for round in 0..ROUNDS {
-        let (at, until) = (later(round * 100), later(round * 100 + 50));
+        db.execute("UPDATE account_token SET lease_until = 0").await;
         let tries = stores.iter().enumerate().map(|(server, store)| async move {
-            store
-                .token_lease(id, &format!("server-{server}"), until, at)
-                .await
-                .expect("asked")
+            lease(store, id, &format!("server-{server}-{round}")).await
         });
         let won = future::join_all(tries)
             .await
@@ -54,12 +51,7 @@ async fn one_of_many_renewals_is_stored(db: &Database) {
             .expect("read")
             .expect("a row")
             .generation;
-        assert!(
-            db.store
-                .token_lease(id, "one", later(60), now())
-                .await
-                .expect("asked")
-        );
+        assert!(lease(&db.store, id, "one").await);
         let (tokens, change) = (renewed("2"), state(ConnectionState::Connected, "renewed"));
         let tries = stores.iter().map(|store| {
             let (tokens, change) = (&tokens, &change);
@@ -206,12 +198,7 @@ async fn a_renewal_and_an_update_both_come_through(db: &Database) {
             .expect("read")
             .expect("a row")
             .generation;
-        assert!(
-            db.store
-                .token_lease(id, "one", later(60), now())
-                .await
-                .expect("asked")
-        );
+        assert!(lease(&db.store, id, "one").await);
         let code = if round % 2 == 0 {
             "token-service-busy"
         } else {

@@ -1,5 +1,6 @@
 //! A database per test, and the things that tests put into it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,11 +9,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tieline_core::{
     Account, AccountId, AccountType, Actor, ConnectionState, ConsentInfo, GrantType, Reason,
-    WorkspaceId,
+    RefreshTokenRotation, WorkspaceId,
 };
 use tieline_store::{
-    AccountSettings, FailedRenewal, Migrations, NewTokens, RenewedTokens, StateChange, Store,
-    StoreError,
+    AccountSettings, FailedRenewal, LeasePurpose, LeaseWish, MarkAfter, Migrations, NewTokens,
+    RenewedTokens, StateChange, Store, StoreError,
 };
 use tieline_vault::KeyRing;
 
@@ -226,6 +227,7 @@ pub(crate) fn settings(name: &str) -> AccountSettings {
         api_url: "https://contoso.crm4.dynamics.com/api/data/v9.2".to_owned(),
         client_id: "00000000-0000-0000-0000-000000000001".to_owned(),
         grant: GrantType::AuthorizationCode,
+        rotation: RefreshTokenRotation::Auto,
         notes: String::new(),
         secret_expires_on: None,
     }
@@ -248,6 +250,7 @@ pub(crate) fn settings_of(account: &Account) -> AccountSettings {
         api_url: account.api_url.clone(),
         client_id: account.client_id.clone(),
         grant: account.grant,
+        rotation: account.rotation,
         notes: account.notes.clone(),
         secret_expires_on: account.client_secret.as_ref().and_then(|s| s.expires_on),
     }
@@ -298,11 +301,15 @@ pub(crate) fn consented(mark: &str) -> NewTokens {
 pub(crate) fn renewed(mark: &str) -> RenewedTokens {
     RenewedTokens {
         refresh_token: Some(secret(&format!("refresh-{mark}"))),
-        access_token: secret(&format!("access-{mark}")),
-        access_expires_at: later(7200),
+        previous_refresh_token: Some(secret("refresh-before")),
+        access_token: Some(secret(&format!("access-{mark}"))),
+        access_expires_at: Some(later(7200)),
         scope: Some("user_impersonation".to_owned()),
         client_key: "client-key".to_owned(),
-        renew_at: later(3600),
+        rotation_seen: None,
+        claims_met: None,
+        blocked_key: None,
+        renew_at: Some(later(3600)),
     }
 }
 
@@ -310,7 +317,38 @@ pub(crate) fn failed(renew_at: Option<DateTime<Utc>>) -> FailedRenewal {
     FailedRenewal {
         blocked_key: None,
         renew_at,
+        mark: MarkAfter::Clear,
+        rotation_seen: None,
+        claims: None,
     }
+}
+
+/// Takes a lease as an attempt does that is about to send the refresh token.
+pub(crate) async fn lease(store: &Store, id: AccountId, owner: &str) -> bool {
+    lease_for(store, id, owner, LeasePurpose::Spend).await
+}
+
+pub(crate) async fn lease_for(
+    store: &Store,
+    id: AccountId,
+    owner: &str,
+    purpose: LeasePurpose,
+) -> bool {
+    let row = store.token(id).await.expect("read").expect("a row");
+    let wish = LeaseWish {
+        owner,
+        seen: row.generation,
+        marked_by: row.spending.as_ref().map(|mark| mark.owner.as_str()),
+        purpose,
+        life: TimeDelta::seconds(60),
+    };
+    store.token_lease(id, &wish).await.expect("asked")
+}
+
+/// The accounts that are due, left due as they are.
+pub(crate) async fn due(store: &Store, at: DateTime<Utc>, limit: i64) -> BTreeSet<AccountId> {
+    let claimed = store.tokens_claim(at, at, limit).await.expect("claimed");
+    claimed.into_iter().map(|(id, _)| id).collect()
 }
 
 pub(crate) fn state(state: ConnectionState, code: &str) -> StateChange {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use tieline_app::{AccountForm, Applied, TestTarget};
-use tieline_core::{Account, GrantType, LadderReport, Language, RungStatus};
+use tieline_core::{Account, GrantType, LadderReport, Language, RefreshTokenRotation, RungStatus};
 
 use crate::commands::connect::{self, Whose};
 use crate::commands::headroom;
@@ -142,6 +142,10 @@ pub(crate) struct Properties {
     /// application user of the organization)
     #[arg(long, value_parser = grant)]
     grant: Option<GrantType>,
+    /// Whether a used refresh token may be sent again when an answer was lost: auto, lenient or
+    /// strict
+    #[arg(long, value_parser = |word: &str| word.parse::<RefreshTokenRotation>())]
+    refresh_token_rotation: Option<RefreshTokenRotation>,
     /// File with a refresh token, for a move from elsewhere; `-` reads stdin
     #[arg(long, value_name = "FILE")]
     refresh_token_file: Option<PathBuf>,
@@ -495,6 +499,7 @@ impl Properties {
             }
         }
         form.grant = self.grant.or(form.grant);
+        form.rotation = self.refresh_token_rotation.or(form.rotation);
         form.is_default |= self.default;
         if let Some(path) = &self.client_secret_file {
             form.client_secret = Some(output::read_secret(path, "the client secret")?);
@@ -565,6 +570,7 @@ mod tests {
             client_secret_file: None,
             secret_expires: None,
             grant: None,
+            refresh_token_rotation: None,
             refresh_token_file: None,
             default: false,
             notes: None,

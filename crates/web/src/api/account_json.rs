@@ -2,8 +2,8 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tieline_app::{AccountForm, Finding, explain_reason};
-use tieline_core::{Account, AccountEvent, GrantType, Language, Reason};
+use tieline_app::{AccountForm, Finding, Resolution, explain_reason};
+use tieline_core::{Account, AccountEvent, GrantType, Language, Reason, RefreshTokenRotation};
 use utoipa::ToSchema;
 
 use crate::api::body::Known;
@@ -32,6 +32,8 @@ pub(crate) struct AccountJson {
     client_id: String,
     /// How tokens are obtained: `authorization_code` or `client_credentials`.
     grant: &'static str,
+    /// Whether a used refresh token may be sent again: `auto`, `lenient` or `strict`.
+    refresh_token_rotation: &'static str,
     /// Free text.
     notes: String,
     /// The client secret, never itself.
@@ -44,6 +46,11 @@ pub(crate) struct AccountJson {
     state_since: String,
     /// Why.
     state_reason: ReasonJson,
+    /// What would change it: `none`, `time`, `consent`, `credential`, `settings` or `tenant` (an
+    /// administrator of the tenant, at Microsoft).
+    state_changes_with: &'static str,
+    /// When the keeper tries again by itself, UTC; null where it does not.
+    next_attempt_at: Option<String>,
     /// Grows with every change; send it back with one.
     pub(crate) version: i64,
     created_at: String,
@@ -113,6 +120,7 @@ impl AccountJson {
             api_url: account.api_url.clone(),
             client_id: account.client_id.clone(),
             grant: account.grant.as_str(),
+            refresh_token_rotation: account.rotation.as_str(),
             notes: account.notes.clone(),
             client_secret: SecretJson {
                 set: secret.is_some(),
@@ -131,6 +139,8 @@ impl AccountJson {
             state: account.connection.state.as_str(),
             state_since: time(account.connection.since),
             state_reason: ReasonJson::of(&account.connection.reason, account, language),
+            state_changes_with: Resolution::of(&account.connection).as_str(),
+            next_attempt_at: account.connection.next_attempt_at.map(time),
             version: account.version,
             created_at: time(account.created_at),
             created_by: account.created_by.clone(),
@@ -239,6 +249,8 @@ pub(crate) struct Properties {
     refresh_token: Option<SecretInput>,
     #[schema(example = "authorization_code", value_type = Option<String>)]
     grant: Option<GrantType>,
+    #[schema(example = "auto", value_type = Option<String>)]
+    refresh_token_rotation: Option<RefreshTokenRotation>,
     notes: Option<String>,
     /// The version that the change is based on; a change meanwhile is then refused.
     pub(crate) version: Option<i64>,
@@ -261,6 +273,7 @@ impl Known for Properties {
         "secret_expires_on",
         "refresh_token",
         "grant",
+        "refresh_token_rotation",
         "notes",
         "version",
         "account",
@@ -268,6 +281,8 @@ impl Known for Properties {
         "state",
         "state_since",
         "state_reason",
+        "state_changes_with",
+        "next_attempt_at",
         "created_at",
         "created_by",
         "changed_at",
@@ -313,6 +328,7 @@ impl Properties {
             client_secret,
             refresh_token,
             grant: self.grant.or(base.grant),
+            rotation: self.refresh_token_rotation.or(base.rotation),
             notes: self.notes.unwrap_or(base.notes),
         }
     }

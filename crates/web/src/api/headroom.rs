@@ -97,7 +97,7 @@ struct UsedJson {
 
 /// The limits that are reckoned with for an account.
 #[derive(Debug, Serialize, ToSchema)]
-struct AccountLimitsJson {
+pub(crate) struct AccountLimitsJson {
     concurrency: u32,
     requests: u32,
     execution_seconds: u32,

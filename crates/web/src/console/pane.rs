@@ -2,8 +2,8 @@
 
 use tieline_app::{AccountForm, DraftView, Explanation, Field, Finding, TestProgress};
 use tieline_core::{
-    Account, AccountEvent, ConnectionState, GrantType, LadderReport, Rung, RungReport, RungStatus,
-    TestId,
+    Account, AccountEvent, ConnectionState, GrantType, LadderReport, RefreshTokenRotation, Rung,
+    RungReport, RungStatus, TestId,
 };
 
 use crate::console::pages::evidence_rows;
@@ -28,6 +28,7 @@ pub(crate) struct Pane {
     pub(crate) basic: Vec<FieldView>,
     pub(crate) refresh: FieldView,
     pub(crate) refresh_open: bool,
+    pub(crate) rotations: Vec<ChoiceView>,
     pub(crate) more: Vec<FieldView>,
     pub(crate) more_open: bool,
     pub(crate) client_credentials: bool,
@@ -180,7 +181,9 @@ impl Pane {
             more_open: more
                 .iter()
                 .any(|field| !field.findings.is_empty() || !field.value.is_empty())
-                || view.form.grant() == GrantType::ClientCredentials,
+                || view.form.grant() == GrantType::ClientCredentials
+                || view.form.rotation() != RefreshTokenRotation::Auto,
+            rotations: rotations(view.form.rotation(), &words),
             more,
             client_credentials: view.form.grant() == GrantType::ClientCredentials,
             consent: view.consent.as_ref().map(|consent| ConsentView {
@@ -490,6 +493,23 @@ fn gateway_address(site: &Site, account: &Account) -> String {
     format!("{url}{base}")
 }
 
+/// One of several values of a property.
+#[derive(Debug)]
+pub(crate) struct ChoiceView {
+    pub(crate) value: &'static str,
+    pub(crate) label: String,
+    pub(crate) selected: bool,
+}
+
+fn rotations(chosen: RefreshTokenRotation, words: &Words) -> Vec<ChoiceView> {
+    let choice = |rotation: &RefreshTokenRotation| ChoiceView {
+        value: rotation.as_str(),
+        label: words.t(&format!("rotation-{rotation}")),
+        selected: *rotation == chosen,
+    };
+    RefreshTokenRotation::ALL.iter().map(choice).collect()
+}
+
 /// The form as posted by a browser.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
@@ -504,6 +524,7 @@ pub(crate) struct PostedForm {
     secret_expires_on: String,
     refresh_token_pasted: String,
     grant: String,
+    refresh_token_rotation: String,
     notes: String,
     pub(crate) propose: String,
     #[serde(rename = "do")]
@@ -526,6 +547,7 @@ impl PostedForm {
             secret_expires_on: self.secret_expires_on.clone(),
             refresh_token: secret(&self.refresh_token_pasted),
             grant: self.grant.parse().ok(),
+            rotation: self.refresh_token_rotation.parse().ok(),
             // Browsers send line ends as CR LF.
             notes: self.notes.replace("\r\n", "\n"),
         }

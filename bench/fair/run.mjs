@@ -162,7 +162,9 @@ function plainAgent() {
 async function control(path, body) {
   const headers = { 'content-type': 'application/json' };
   const url = `${sandbox.origin}/_sandbox/api/${path}`;
-  const answer = await request('POST', url, headers, JSON.stringify(body));
+  // What is given nothing is emptied.
+  const method = body ? 'POST' : 'DELETE';
+  const answer = await request(method, url, headers, body && JSON.stringify(body));
   if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${answer.text}`);
 }
 
@@ -264,9 +266,9 @@ function atBest(rate) {
 
 async function scenario(name, kind, ends, bearer) {
   say(`${name}: idle`);
-  await control('limits/counters', {});
+  await control('limits/counters');
   const idle = await listen(ends.base, ends.token, sleep(idleFor));
-  await control('limits/counters', {});
+  await control('limits/counters');
   say(`${name}: ${writes} writes`);
   const running = job(kind, ends.base, bearer, writes);
   const ivr = await listen(ends.base, ends.token, running);

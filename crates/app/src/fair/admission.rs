@@ -228,8 +228,9 @@ impl Standing {
 
     /// Runs over the state, and lets go whoever may afterwards.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Court, Micros) -> T) -> T {
-        let now = self.hub.now();
         let mut slot = self.lock();
+        // Under the lock, so that no moment comes after a later one.
+        let now = self.hub.now();
         let state = self.state(&mut slot);
         let changed = change(&mut state.court, now);
         self.look(state, now);
@@ -238,10 +239,9 @@ impl Standing {
 
     /// Looks at the state, if there is one.
     pub(super) fn look_at<T>(&self, look: impl FnOnce(&mut Court, Micros) -> T) -> Option<T> {
+        let mut slot = self.lock();
         let now = self.hub.now();
-        self.lock()
-            .as_mut()
-            .map(|state| look(&mut state.court, now))
+        slot.as_mut().map(|state| look(&mut state.court, now))
     }
 
     /// Servers of ours that share the account.
@@ -289,9 +289,9 @@ impl Standing {
         terms: &Terms,
     ) -> Result<Admitted, Turned> {
         let (place, since) = {
-            let now = self.hub.now();
             let left = terms.give_up.saturating_duration_since(Instant::now());
             let mut slot = self.lock();
+            let now = self.hub.now();
             let state = self.state(&mut slot);
             let class = state.court.class_of(now, flow, terms.class);
             let ask = Ask {
@@ -407,8 +407,9 @@ impl Standing {
     }
 
     fn goes_off(&self, at: Micros) {
+        let mut slot = self.lock();
         let now = self.hub.now();
-        if let Some(state) = self.lock().as_mut() {
+        if let Some(state) = slot.as_mut() {
             // A timer that was overtaken by an earlier one changes nothing.
             if state.timer == at {
                 state.timer = NEVER;
@@ -418,8 +419,8 @@ impl Standing {
     }
 
     fn leave(&self, ticket: Ticket) -> bool {
-        let now = self.hub.now();
         let mut slot = self.lock();
+        let now = self.hub.now();
         let Some(state) = slot.as_mut() else {
             return false;
         };

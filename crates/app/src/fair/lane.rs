@@ -21,21 +21,30 @@ struct Told {
     at: Micros,
     /// The most that `ours` has been of late: what others use will have left a window later.
     most: i64,
+    /// The most that was ever left. At the edges of a window our count lags behind Microsoft's, and
+    /// time as we measure it is longer than theirs: the sum of both must not pass for a limit.
+    top: i64,
 }
 
 impl Budget {
     /// Takes note of what was left, when `own` of ours was in the window.
     fn told(&mut self, left: i64, own: i64, now: Micros, window: Micros) {
-        let ours = left.saturating_add(own);
+        let top = self.told.map_or(left, |told| told.top.max(left));
+        // The call that tells is counted already: one more was left before it.
+        let ours = left.saturating_add(own).min(top.saturating_add(1));
         let most = match self.told {
             None => ours,
             // Limits can be lowered as well: what was once possible is forgotten within a window.
-            Some(told) => ours.max(told.most - part(told.most - ours, now - told.at, window)),
+            Some(told) => {
+                let passed = now.saturating_sub(told.at);
+                ours.max(told.most - part(told.most - ours, passed, window))
+            }
         };
         self.told = Some(Told {
             ours,
             at: now,
             most,
+            top,
         });
     }
 

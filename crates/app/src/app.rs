@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::error::AppError;
+use crate::fair::Fair;
 use crate::keeper::Keeper;
 use crate::lines::Lines;
 use crate::notify::{Notifier, NotifySettings};
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) keeper: Keeper,
     pub(crate) notifier: Notifier,
     pub(crate) lines: Lines,
+    pub(crate) fair: Fair,
     pub(crate) trials: Trials,
     pub(crate) attempts: Attempts,
 }
@@ -77,6 +79,7 @@ impl App {
         let keeper = Keeper::new(store.clone(), Arc::clone(&clock), outbound.clone(), tokens);
         Self(Arc::new(Inner {
             lines: Lines::default(),
+            fair: Fair::new(),
             trials: Trials::default(),
             attempts: Attempts::default(),
             store,
@@ -136,6 +139,7 @@ impl App {
             self.0.keeper.run_schedule(stop.clone()),
             self.watch_expiries(stop.clone()),
             self.run_notifier(stop.clone()),
+            self.share_limits(stop.clone()),
             self.flush_uses(stop),
         );
     }

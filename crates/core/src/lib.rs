@@ -11,6 +11,7 @@ mod credential;
 mod ids;
 mod ladder;
 mod language;
+mod limits;
 mod notice;
 mod state;
 mod user;
@@ -31,6 +32,7 @@ pub use ids::{
 };
 pub use ladder::{Evidence, LadderReport, Rung, RungReport, RungStatus};
 pub use language::Language;
+pub use limits::{AccountLimits, ConsumerLimits, OnThrottle, OutOfRange, Priority};
 pub use notice::{
     Delivery, DeliveryChannel, DeliveryState, DisabledReason, Notice, NoticeType, Webhook,
     is_worth_a_mail,

@@ -38,6 +38,8 @@ pub enum ChangeKind {
     User,
     /// Something is to be told, in the outbox.
     Notice,
+    /// What an account lets through: its limits, or a pause that Microsoft asks for.
+    Limit,
 }
 
 impl ChangeKind {
@@ -48,19 +50,20 @@ impl ChangeKind {
             Self::Consumer => "consumer",
             Self::User => "user",
             Self::Notice => "notice",
+            Self::Limit => "limit",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [
+        let all = [
             Self::Account,
             Self::Token,
             Self::Consumer,
             Self::User,
             Self::Notice,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+            Self::Limit,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -71,7 +74,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Which.
     pub id: String,
-    /// For tokens, the generation reached; otherwise 0.
+    /// For tokens, the generation reached; for a pause, when it ends; otherwise 0.
     pub generation: i64,
 }
 

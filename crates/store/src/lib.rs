@@ -15,6 +15,7 @@ mod database;
 mod draft;
 mod error;
 mod event;
+mod limits;
 mod master_key;
 mod outbox;
 mod session;
@@ -30,6 +31,7 @@ pub use database::{Migrations, Store};
 pub use draft::{Draft, DraftTokens};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, EVENTS_PER_ACCOUNT, EventRange, TimedEvent};
+pub use limits::{LimitUse, ServerShare, Span};
 pub use outbox::{Attempted, DELIVERIES_KEPT, OutboxDepth};
 pub use token::{
     FailedRenewal, Lease, LeasePurpose, LeaseWish, MarkAfter, RenewedTokens, Spending, StateChange,

@@ -6,6 +6,7 @@ mod completions;
 mod connect;
 mod consumer;
 mod doctor;
+mod headroom;
 mod key;
 mod migrate;
 pub(crate) mod sandbox;

@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod connect;
 mod credentials;
+mod fair;
 mod faithful;
 mod faithful_bodies;
 mod faithful_wire;

@@ -3,9 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tieline_app::{AccountForm, Finding, Resolution, TimedEvent, explain_reason};
-use tieline_core::{
-    Account, CredentialSlot, GrantType, Language, Reason, RefreshTokenRotation,
-};
+use tieline_core::{Account, CredentialSlot, GrantType, Language, Reason, RefreshTokenRotation};
 use utoipa::ToSchema;
 
 use crate::api::body::Known;

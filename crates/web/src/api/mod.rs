@@ -8,6 +8,7 @@ mod accounts;
 mod body;
 mod consumers;
 mod credentials;
+mod headroom;
 mod people;
 mod problem;
 mod webhooks;
@@ -80,8 +81,11 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(accounts::consent))
         .routes(routes!(accounts::consent_outcome))
         .routes(routes!(accounts::propose))
+        .routes(routes!(headroom::show))
+        .routes(routes!(headroom::change))
         .routes(routes!(consumers::list, consumers::create))
         .routes(routes!(consumers::remove))
+        .routes(routes!(headroom::change_consumer))
         .routes(routes!(consumers::add_key))
         .routes(routes!(consumers::revoke_key))
         .routes(routes!(webhooks::list, webhooks::create))

@@ -4,6 +4,7 @@ mod accounts;
 mod consent;
 mod consumers;
 mod credentials;
+mod headroom;
 mod notifications;
 mod pages;
 mod pane;
@@ -62,6 +63,7 @@ pub(crate) fn routes() -> Router<Site> {
             "/consumers/{id}/keys/{key}/revoke",
             post(consumers::key_revoke),
         )
+        .route("/consumers/{id}/limits", post(consumers::limits))
         .route("/consumers/{id}/remove", post(consumers::remove))
         .route("/accounts/{id}/history", get(timeline::show))
         .route(

@@ -11,7 +11,11 @@ export const origin = described.origin;
 export const host = new URL(origin).host;
 export const tenant = described.tenant;
 export const authority = `${origin}/${tenant}`;
-export const api = `${origin}/api/data/v9.2`;
+// Where the organization is called: at the gateway, its address holds the account's name.
+export const organization = described.gateway?.organization ?? origin;
+export const api = `${organization}/api/data/v9.2`;
+// An API key of the gateway's, in place of a token.
+export const apiKey = described.gateway?.api_key;
 // Every permission that was granted, the one form that an application may ask for by itself.
 export const scope = `${origin}/.default`;
 

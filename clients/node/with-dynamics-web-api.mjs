@@ -23,9 +23,10 @@ const unique = (word) => `${word} ${randomUUID().slice(0, 13)}`;
 
 function client(more = {}) {
     return new DynamicsWebApi({
-        serverUrl: `${sandbox.origin}/`,
+        serverUrl: `${sandbox.organization}/`,
         dataApi: { version: "9.2" },
         onTokenRefresh: async () =>
+            sandbox.apiKey ??
             (await app.acquireTokenByClientCredential({ scopes: [sandbox.scope] })).accessToken,
         ...more,
     });

@@ -1,4 +1,5 @@
-"""The sandbox that the tests talk to, as described by the file that SANDBOX names."""
+"""The sandbox that the tests talk to, as described by the file that SANDBOX names; the organization
+itself, or by way of the gateway, when the file describes one."""
 
 import json
 import os
@@ -13,7 +14,10 @@ _DESCRIBED = json.loads(pathlib.Path(_FILE).read_text(encoding="utf-8"))
 ORIGIN = _DESCRIBED["origin"]
 TENANT = _DESCRIBED["tenant"]
 AUTHORITY = f"{ORIGIN}/{TENANT}"
-API = f"{ORIGIN}/api/data/v9.2"
+# Where the organization is called: at the gateway, its address holds the account's name.
+_GATEWAY = _DESCRIBED.get("gateway")
+ORGANIZATION = _GATEWAY["organization"] if _GATEWAY else ORIGIN
+API = f"{ORGANIZATION}/api/data/v9.2"
 # Every permission that was granted, the one form that an application may ask for by itself.
 SCOPE = f"{ORIGIN}/.default"
 
@@ -37,3 +41,28 @@ PUBLIC_REDIRECT_URI = _DESCRIBED["public"]["redirect_uri"]
 
 USER = _DESCRIBED["user"]["upn"]
 PASSWORD = _DESCRIBED["user"]["password"]
+
+
+class _Key:
+    """An API key of the gateway's in place of a token: what azure-identity calls a credential."""
+
+    def get_token(self, *scopes, **options):
+        from azure.core.credentials import AccessToken
+
+        # It does not expire; clients want a time all the same.
+        return AccessToken(_GATEWAY["api_key"], 2**31 - 1)
+
+
+def credential():
+    """What opens the organization: a key at the gateway, a secret at the sandbox."""
+    if _GATEWAY:
+        return _Key()
+    from azure.identity import ClientSecretCredential
+
+    return ClientSecretCredential(
+        TENANT,
+        CLIENT_ID,
+        CLIENT_SECRET,
+        authority=ORIGIN,
+        disable_instance_discovery=True,
+    )

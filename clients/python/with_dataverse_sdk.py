@@ -5,7 +5,6 @@ import unittest
 import uuid
 from contextlib import contextmanager
 
-from azure.identity import ClientSecretCredential
 from PowerPlatform.Dataverse.client import DataverseClient
 from PowerPlatform.Dataverse.core.config import OperationContext
 from PowerPlatform.Dataverse.core.errors import HttpError, MetadataError
@@ -25,15 +24,10 @@ def unique(word):
 
 class Sdk(unittest.TestCase):
     def setUp(self):
-        credential = ClientSecretCredential(
-            sandbox.TENANT,
-            sandbox.CLIENT_ID,
-            sandbox.CLIENT_SECRET,
-            authority=sandbox.ORIGIN,
-            disable_instance_discovery=True,
-        )
         context = OperationContext(user_agent_context="app=rehearsal/1.0")
-        self.client = DataverseClient(sandbox.ORIGIN, credential, context=context).__enter__()
+        self.client = DataverseClient(
+            sandbox.ORGANIZATION, sandbox.credential(), context=context
+        ).__enter__()
         self.addCleanup(self.client.close)
         self.records = self.client.records
 

@@ -6,7 +6,6 @@ import unittest
 import uuid
 
 import requests
-from azure.identity import ClientSecretCredential
 from odata import ODataService
 from odata.exceptions import ODataError
 from odata.flags import ODataServerFlags
@@ -20,13 +19,7 @@ def unique(word):
 
 
 def service():
-    credential = ClientSecretCredential(
-        sandbox.TENANT,
-        sandbox.CLIENT_ID,
-        sandbox.CLIENT_SECRET,
-        authority=sandbox.ORIGIN,
-        disable_instance_discovery=True,
-    )
+    credential = sandbox.credential()
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {credential.get_token(sandbox.SCOPE).token}"
     # The library learns a new row's key from the row itself.

@@ -59,6 +59,14 @@ impl Front {
     }
 }
 
+impl Drop for Front {
+    fn drop(&mut self) {
+        if self.guest.is_spoilt() {
+            self.socket.reset();
+        }
+    }
+}
+
 impl AsyncRead for Front {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -40,6 +40,8 @@ pub(crate) struct Guest {
     /// Since when it does what it does.
     since: Cell<u32>,
     leave: Cell<Leave>,
+    /// Whether an answer was cut off that the client can only tell from a whole one by a reset.
+    spoilt: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     now: Rc<Cell<u32>>,
 }
@@ -136,6 +138,7 @@ impl Guest {
             http2: Cell::new(false),
             since: Cell::new(now.get()),
             leave: Cell::new(Leave::Stay),
+            spoilt: Cell::new(false),
             waker: RefCell::default(),
             now,
         })
@@ -167,6 +170,11 @@ impl Guest {
             self.half.set(true);
             self.since.set(self.now.get());
         }
+    }
+
+    /// Whether its connection must end with a reset.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.spoilt.get()
     }
 
     /// It speaks HTTP/2.
@@ -209,6 +217,14 @@ impl Guest {
 /// A call under way; it lasts until its answer has gone out.
 #[derive(Debug)]
 pub(crate) struct Calling(Rc<Guest>);
+
+impl Calling {
+    /// The answer was cut off, and nothing in it will say so: an end of the connection would look
+    /// like its own.
+    pub(crate) fn spoil(&self) {
+        self.0.spoilt.set(true);
+    }
+}
 
 impl Drop for Calling {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -24,14 +24,16 @@ use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
-use crate::forward::{Call, CallBody, forward};
+use crate::fair;
+use crate::forward::{Call, CallBody};
 use crate::guest::Calling;
+use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
 use crate::relay::{DIGESTS, check, relay};
 use crate::route::{Route, authority, is_beneath, route};
-use crate::turn::{Passing, Turner};
+use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
 
@@ -90,7 +92,10 @@ type Relayed = Passing<AnswerBody>;
 #[derive(Debug)]
 pub(crate) struct Told {
     body: Either<Relayed, Full<Bytes>>,
-    _calling: Calling,
+    /// Why the body has ended too early; said once what came before it has gone out.
+    failed: Option<<Either<Relayed, Full<Bytes>> as Body>::Error>,
+    version: Version,
+    calling: Calling,
 }
 
 impl Body for Told {
@@ -101,7 +106,23 @@ impl Body for Told {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(error) = self.failed.take() {
+            // HTTP/1.0 knows no chunks: a body of unknown length ends with its connection.
+            if self.version == Version::HTTP_10 {
+                self.calling.spoil();
+            }
+            return Poll::Ready(Some(Err(error)));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            // hyper drops what it has not written yet when a body fails. It writes when a body lets
+            // it wait, and the caller hears what Dynamics said until then.
+            Poll::Ready(Some(Err(error))) => {
+                self.failed = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -120,9 +141,12 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     scheme: &'static str,
 ) -> Result<Response<Told>, Infallible> {
+    let version = request.version();
     let told = |body| Told {
         body,
-        _calling: calling,
+        failed: None,
+        version,
+        calling,
     };
     if request.uri().path() == "/healthz" {
         let body = Either::Right(Full::new(Bytes::from_static(b"ok\n")));
@@ -166,7 +190,7 @@ pub(crate) async fn answer(
     Ok(answer.map(told))
 }
 
-/// Admit, route, inject, forward, relay.
+/// Admit, route, wait, inject, forward, relay.
 async fn pass(
     worker: &Worker,
     request: Request<Incoming>,
@@ -187,13 +211,13 @@ async fn pass(
     let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
-    // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
-    // before a byte of its body is read.
+    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
 
     let ends = ends(worker, line, &head, &prefix, scheme);
     let mut headers = head.headers;
     let turner = turner(&mut headers, &ends);
-    let body = CallBody::of(body, settings, turner).await?;
+    let body = CallBody::of(body, settings, turner);
+    let body = fair::before_deadline(&terms, body).await?;
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -201,9 +225,11 @@ async fn pass(
         headers,
         body,
     };
-    let answer = forward(worker, line, call).await?;
+    // The one place where a call waits for its turn: what can be kept of it is here by now, so
+    // that a slow sender takes no place at Dynamics.
+    let answer = fair::call(worker, caller, line, &terms, call).await?;
     check(&answer)?;
-    Ok(relay(answer, &head.method, accepted, &ends))
+    Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }
 
 /// What turns the links in the caller's body, where it can have any.
@@ -218,7 +244,7 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     Some(turner)
@@ -276,24 +302,37 @@ fn ends(
     head: &Parts,
     prefix: &str,
     scheme: &'static str,
-) -> Ends {
+) -> Rc<Ends> {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
-    let here = match called(authority(&head.uri, &head.headers)) {
-        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+    let called = called(authority(&head.uri, &head.headers))
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let scheme = match called {
+        Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            let scheme = match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,
                 _ => scheme,
-            };
-            [scheme, "://", called].concat()
+            }
         }
-        _ => configured.to_owned(),
+        None => scheme,
     };
-    Ends::new(Arc::clone(line), here, configured, prefix)
+    let way = Way {
+        line,
+        scheme,
+        called: called.unwrap_or_default(),
+        prefix,
+    };
+    worker.known.ends(&way, || {
+        let here = match called {
+            Some(called) => [scheme, "://", called].concat(),
+            None => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
+    })
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

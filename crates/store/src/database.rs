@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, Postgres, Transaction};
 use tieline_vault::{AssociatedData, KeyRing, Sealed};
 
+use crate::commit::{Bell, Group};
 use crate::error::StoreError;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
@@ -26,6 +29,9 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// How long to wait for another process's write, or for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection to PostgreSQL may have rested to be used without a test.
+const UNTESTED: Duration = Duration::from_secs(1);
 
 /// Whether tables are brought up to date when the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,7 @@ pub enum Migrations {
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) bell: Bell,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +56,8 @@ pub(crate) enum Database {
         path: PathBuf,
         read: SqlitePool,
         write: SqlitePool,
+        /// Writes by way of `write`, many in one transaction.
+        group: Group,
     },
     Postgres(PgPool),
 }
@@ -87,7 +96,7 @@ macro_rules! writing {
                 value
             }
             $crate::database::Database::Postgres(pool) => {
-                let mut $tx = pool.begin().await?;
+                let mut $tx = $crate::database::begin(pool).await?;
                 let value = $body;
                 sqlx::query("SELECT pg_notify('tieline_change', '')")
                     .execute(&mut *$tx)
@@ -143,7 +152,11 @@ impl Store {
             Migrations::Run => database.migrate().await?,
             Migrations::Check => database.check().await?,
         }
-        let store = Self { database, keys };
+        let store = Self {
+            database,
+            keys,
+            bell: Bell::default(),
+        };
         store.prove_keys().await?;
         Ok(store)
     }
@@ -188,16 +201,27 @@ impl Database {
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
+            // A connection to a file does not break, and the test costs as much as a query.
+            .test_before_acquire(false)
+            // SQLite ends a transaction by itself when the disk is full or fails
+            // (sqlite.org/lang_transaction.html), and the driver goes on counting it as open:
+            // without this, nothing could be written again until a restart.
+            .before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             .connect_with(options.clone())
             .await?;
         let read = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self::Sqlite {
             path: path.to_owned(),
             read,
+            group: Group::new(write.clone()),
             write,
         })
     }
@@ -209,6 +233,16 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(PATIENCE)
+            // The test is a round trip: it pays only where the server may have gone meanwhile.
+            .test_before_acquire(false)
+            .before_acquire(|connection, rest| {
+                Box::pin(async move {
+                    if rest.idle_for > UNTESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self::Postgres(pool))
@@ -275,6 +309,15 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     options.open(path).map(|_| ()).map_err(failed)
 }
 
+/// Begins a transaction in PostgreSQL, in a task of its own. The driver forgets a `BEGIN` whose
+/// caller goes away before the answer: the connection would return to the pool within a
+/// transaction, and the next statement that runs alone on it would never be committed.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    Ok(begun.map_err(|_| StoreError::Stopped)??)
+}
+
 // === texts ===
 
 /// A text that both databases can hold: PostgreSQL's knows no NUL. It stands in no text that a
@@ -295,4 +338,29 @@ pub(crate) fn ms(at: DateTime<Utc>) -> i64 {
 
 pub(crate) fn at(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_writes_again_after_the_disk_was_full() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let opened = Database::sqlite(&directory.path().join("a.db")).await;
+        let Ok(Database::Sqlite { write, .. }) = opened else {
+            panic!("not opened: {opened:?}");
+        };
+        let run = |sql: &'static str| sqlx::query(sql).execute(&write);
+        run("CREATE TABLE t (bytes BLOB)").await.expect("made");
+        // For SQLite this is a disk that has no room; it is a property of the connection.
+        run("PRAGMA max_page_count = 1").await.expect("no room");
+        let mut tx = write.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+        let full = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))");
+        let full = full.execute(&mut *tx).await.expect_err("no room");
+        assert!(full.to_string().contains("full"), "{full}");
+        drop(tx);
+        let tx = write.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+        tx.commit().await.expect("written");
+    }
 }

@@ -1,5 +1,7 @@
 //! Why the database did not do what it was asked.
 
+use std::sync::Arc;
+
 use tieline_vault::OpenError;
 
 /// A failure of the database, or a constraint that was hit.
@@ -57,6 +59,12 @@ pub enum StoreError {
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
+    /// A transaction of several writes failed, and each is told.
+    #[error("the database failed: {0}")]
+    Uncommitted(#[source] Arc<sqlx::Error>),
+    /// The write was given up before it began.
+    #[error("the write was given up, because the server is stopping; try again")]
+    Stopped,
 }
 
 impl StoreError {

@@ -14,6 +14,7 @@ use tieline_vault::AssociatedData;
 use crate::account::NewTokens;
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
+use crate::commit::{grouped, statement};
 use crate::database::{Database, Store, at, lock_tokens, ms, reading, text, writer, writing};
 use crate::error::StoreError;
 
@@ -157,7 +158,7 @@ pub struct StateChange {
 }
 
 /// Tokens, ready to be written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SealedTokens {
     pub(crate) refresh_token: Option<Vec<u8>>,
     pub(crate) previous: Option<Vec<u8>>,
@@ -320,13 +321,14 @@ impl Store {
         );
         let spends = i64::from(wish.purpose == LeasePurpose::Spend);
         let life = wish.life.min(LEASE_MAX).num_milliseconds();
-        // One statement is a transaction of its own, and nobody waits to be told of a lease.
-        let done = writer!(self, pool => {
+        let (owner, marked_by) = (wish.owner, wish.marked_by.unwrap_or_default());
+        let seen = wish.seen;
+        let done = statement!(self, tx, (owner, marked_by) => {
             sqlx::query(sql)
-                .bind(id.to_string()).bind(wish.owner).bind(life).bind(spends).bind(wish.seen)
-                .bind(wish.marked_by.unwrap_or_default()).bind(LEASE_MAX.num_milliseconds())
-                .execute(pool).await?.rows_affected()
-        });
+                .bind(id.to_string()).bind(owner).bind(life).bind(spends).bind(seen)
+                .bind(marked_by).bind(LEASE_MAX.num_milliseconds())
+                .execute(&mut *tx).await?.rows_affected()
+        })?;
         Ok(done == 1)
     }
 
@@ -346,10 +348,10 @@ impl Store {
             " + $3 WHERE account_id = $1 AND lease_owner = $2"
         );
         let life = life.min(LEASE_MAX).num_milliseconds();
-        let done = writer!(self, pool => {
+        let done = statement!(self, tx, (owner) => {
             sqlx::query(sql).bind(id.to_string()).bind(owner).bind(life)
-                .execute(pool).await?.rows_affected()
-        });
+                .execute(&mut *tx).await?.rows_affected()
+        })?;
         Ok(done == 1)
     }
 
@@ -367,10 +369,9 @@ impl Store {
                    spending_owner = CASE WHEN spending_owner = $2 THEN NULL \
                    ELSE spending_owner END \
                    WHERE account_id = $1 AND (lease_owner = $2 OR spending_owner = $2)";
-        writer!(self, pool => {
-            sqlx::query(sql).bind(id.to_string()).bind(owner).execute(pool).await?.rows_affected()
-        });
-        Ok(())
+        statement!(self, tx, (owner) => {
+            sqlx::query(sql).bind(id.to_string()).bind(owner).execute(&mut *tx).await?;
+        })
     }
 
     /// Stores what a renewal brought, whole, in one transaction. Tells whether the generation it
@@ -410,7 +411,7 @@ impl Store {
             THEN NULL ELSE generation + 1 END \
             WHERE account_id = $1 AND generation = $2 \
             AND (lease_owner = $3 OR spending_owner = $3)";
-        let stored = writing!(self, tx => {
+        grouped!(self, tx, (owner, sealed, renewed, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
                 .bind(sealed.refresh_token.as_ref()).bind(sealed.previous.as_ref())
@@ -425,8 +426,7 @@ impl Store {
             enter_state!(tx, id, change.state, change.reason, now);
             note_change!(tx, ChangeKind::Token, id, seen + 1, now);
             true
-        });
-        Ok(stored)
+        })
     }
 
     /// Writes a failed renewal down, under the same conditions as [`Store::token_renewed`].
@@ -457,12 +457,13 @@ impl Store {
         let claims = failed
             .claims
             .as_deref()
-            .filter(|text| text.len() <= CLAIMS_MAX);
-        let stored = writing!(self, tx => {
+            .filter(|text| text.len() <= CLAIMS_MAX)
+            .map(|claims| text(claims).into_owned());
+        grouped!(self, tx, (owner, failed, claims, change) => {
             let done = sqlx::query(sql)
                 .bind(id.to_string()).bind(seen).bind(owner)
                 .bind(failed.blocked_key.as_ref()).bind(failed.renew_at.map(ms)).bind(clears)
-                .bind(failed.rotation_seen.map(RotationSeen::as_str)).bind(claims.map(text))
+                .bind(failed.rotation_seen.map(RotationSeen::as_str)).bind(claims.as_ref())
                 .execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
                 return Ok(false);
@@ -471,8 +472,7 @@ impl Store {
             // Who waits for this attempt need not wait for the lease to lapse.
             note_change!(tx, ChangeKind::Token, id, seen, now);
             true
-        });
-        Ok(stored)
+        })
     }
 
     /// Keeps claims that Dynamics asked for, until a renewal or a consent meets them; the present
@@ -551,9 +551,10 @@ impl Store {
             Database::Sqlite { .. } => sql!(""),
             Database::Postgres(_) => sql!(" FOR UPDATE OF t SKIP LOCKED"),
         };
-        let rows: Vec<(String, i64)> = writer!(self, pool => {
-            sqlx::query_as(sql).bind(ms(now)).bind(ms(until)).bind(limit).fetch_all(pool).await?
-        });
+        let rows: Vec<(String, i64)> = statement!(self, tx, () => {
+            sqlx::query_as(sql).bind(ms(now)).bind(ms(until)).bind(limit)
+                .fetch_all(&mut *tx).await?
+        })?;
         let parse = |(id, generation): (String, i64)| match id.parse() {
             Ok(id) => Ok((id, generation)),
             Err(error) => Err(StoreError::corrupt("account_token.account_id", error)),
@@ -623,10 +624,9 @@ impl Store {
         renew_at: Option<DateTime<Utc>>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE account_token SET renew_at = $2 WHERE account_id = $1";
-        writing!(self, tx => {
+        statement!(self, tx, () => {
             sqlx::query(sql).bind(id.to_string()).bind(renew_at.map(ms)).execute(&mut *tx).await?;
-        });
-        Ok(())
+        })
     }
 
     fn opened(&self, id: AccountId, row: Row) -> Result<TokenRow, StoreError> {

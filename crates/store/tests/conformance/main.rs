@@ -8,10 +8,14 @@ mod support;
 
 mod accounts;
 mod changes;
+mod company;
 mod consents;
 mod consumers;
+mod credentials;
 mod drafts;
 mod interruption;
+mod limits;
+mod notices;
 mod opening;
 mod people;
 mod races;

@@ -1,4 +1,5 @@
-//! The console in a real browser: the whole way of a newcomer, in English and in Japanese.
+//! The console in a real browser: the whole way of a newcomer, in English and in Japanese; and pages
+//! of others that call the gateway.
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod chrome;
@@ -7,7 +8,20 @@ mod console;
     dead_code,
     reason = "shared with the other black-box tests, which use the rest"
 )]
+#[path = "../it/line.rs"]
+mod line;
+mod page;
+#[expect(
+    dead_code,
+    reason = "shared with the other black-box tests, which use the rest"
+)]
 #[path = "../it/test_app.rs"]
 mod test_app;
+#[expect(
+    dead_code,
+    reason = "shared with the other black-box tests, which use the rest"
+)]
+#[path = "../it/upstream.rs"]
+mod upstream;
 mod walk;
 mod without_script;

@@ -1,5 +1,6 @@
 //! Clients of others, unmodified, against the sandbox: Microsoft's own libraries and those that
-//! people use with them. What each does stands in `clients/`, in its own language;
+//! people use with them; and those that speak to an organization through the gateway, which must be
+//! the same to them. What each does stands in `clients/`, in its own language;
 //! `scripts/clients-for-tests` installs them.
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
@@ -56,4 +57,24 @@ fn openid_client() {
 #[test]
 fn dynamics_web_api() {
     Rehearsal::start().node("with-dynamics-web-api.mjs");
+}
+
+#[test]
+fn dataverse_sdk_for_python_through_the_gateway() {
+    Rehearsal::through_the_gateway().python("with_dataverse_sdk");
+}
+
+#[test]
+fn python_odata_through_the_gateway() {
+    Rehearsal::through_the_gateway().python("with_python_odata");
+}
+
+#[test]
+fn dynamics_web_api_through_the_gateway() {
+    Rehearsal::through_the_gateway().node("with-dynamics-web-api.mjs");
+}
+
+#[test]
+fn curl_and_a_shell_through_the_gateway() {
+    Rehearsal::through_the_gateway().shell("with-curl.sh");
 }

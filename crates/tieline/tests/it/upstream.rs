@@ -3,8 +3,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 /// A request as it came in.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,15 @@ type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
 pub(crate) struct Upstream {
     pub(crate) origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Hears of every call that came, and of every connection that hung and was closed.
+    news: Mutex<mpsc::Receiver<News>>,
+}
+
+/// What happened at the organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Called,
+    HungUp,
 }
 
 impl Upstream {
@@ -50,13 +60,21 @@ impl Upstream {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (kept, answer): (_, Arc<Answer>) = (Arc::clone(&seen), Arc::new(answer));
+        let (tell, news) = mpsc::channel();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                thread::spawn(move || converse(&stream, &kept, &*answer));
+                let (kept, answer, tell) = (Arc::clone(&kept), Arc::clone(&answer), tell.clone());
+                thread::spawn(move || converse(&stream, &kept, &*answer, &tell));
             }
         });
-        Upstream { origin, seen }
+        let news = Mutex::new(news);
+        Upstream { origin, seen, news }
+    }
+
+    /// Waits until something has happened.
+    pub(crate) fn wait_for(&self, wanted: News) {
+        let news = self.news.lock().unwrap();
+        while news.recv_timeout(Duration::from_secs(60)).unwrap() != wanted {}
     }
 
     /// The requests to the organization so far.
@@ -89,7 +107,13 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn converse(stream: &TcpStream, kept: &Mutex<Vec<Seen>>, answer_of: &Answer) {
+/// An answer that ends in `CUT` is cut off there; one that ends in `HANG` goes on for ever.
+fn converse(
+    stream: &TcpStream,
+    kept: &Mutex<Vec<Seen>>,
+    answer_of: &Answer,
+    tell: &mpsc::Sender<News>,
+) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     while let Some(seen) = read(&mut reader) {
@@ -103,8 +127,15 @@ fn converse(stream: &TcpStream, kept: &Mutex<Vec<Seen>>, answer_of: &Answer) {
             );
             answer("200 OK", "Content-Type: application/json\r\n", &body)
         } else {
+            let _ = tell.send(News::Called);
             answer_of(&seen)
         };
+        if let Some(beginning) = bytes.strip_suffix(b"HANG") {
+            let _ = writer.write_all(beginning);
+            let _ = std::io::copy(&mut reader, &mut std::io::sink());
+            let _ = tell.send(News::HungUp);
+            return;
+        }
         if writer.write_all(&bytes).is_err() || bytes.ends_with(b"CUT") {
             return;
         }

@@ -19,6 +19,7 @@ mod framing;
 mod front;
 mod guest;
 mod inject;
+mod keep;
 mod links;
 mod local;
 mod observe;

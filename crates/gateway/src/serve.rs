@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -24,8 +24,9 @@ use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
-use crate::forward::{Call, CallBody, forward};
+use crate::forward::{Call, forward};
 use crate::guest::Calling;
+use crate::keep::CallBody;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
@@ -216,6 +217,7 @@ async fn pass(
     let mut headers = head.headers;
     let turner = turner(&mut headers, &ends);
     let body = CallBody::of(body, settings, turner).await?;
+    say_nothing(&body, &head.method, &mut headers);
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -244,6 +246,15 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
         headers.remove(digest);
     }
     Some(turner)
+}
+
+/// A call that could have a body and has none says so: HTTP/2 and chunks end one without a length,
+/// and IIS answers 411 to a request that says nothing.
+fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
+    let empty = matches!(body, CallBody::Kept(bytes) if bytes.is_empty());
+    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// The target, with the addresses in its query turned.

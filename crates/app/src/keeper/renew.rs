@@ -185,7 +185,10 @@ impl Keeper {
             life: LEASE,
         };
         match self.0.store.token_lease(job.account.id, &wish).await {
-            Ok(true) => Ok(Some(owner)),
+            Ok(true) => {
+                tracing::debug!(account = %job.account.id, "a lease was taken");
+                Ok(Some(owner))
+            }
             Ok(false) => Ok(None),
             Err(error) => {
                 self.release_later(job.account.id, owner);

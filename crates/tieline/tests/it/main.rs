@@ -11,6 +11,7 @@ mod faithful_bodies;
 mod faithful_wire;
 mod gateway;
 mod gateway_names;
+mod keeper;
 mod life;
 mod line;
 mod people;

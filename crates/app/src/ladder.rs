@@ -143,7 +143,7 @@ impl<'a> Climb<'a> {
             Rung::WhoAmI => self.who_am_i(luggage).await,
             Rung::Organization => self.organization(luggage).await,
             Rung::Privileges => self.privileges(luggage).await,
-            Rung::Headroom => self.headroom(luggage),
+            Rung::Headroom => self.headroom(luggage).await,
         }
     }
 

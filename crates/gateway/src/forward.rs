@@ -113,10 +113,33 @@ pub(crate) async fn forward(
     let (sending, kept) = Sending::of(call);
     let ready = sending.with(token.header_value(), line);
     let first = send(worker, line, ready, kept.as_ref()).await?;
-    if first.status() != StatusCode::UNAUTHORIZED {
-        return Ok(first);
+    match first.status() {
+        StatusCode::UNAUTHORIZED => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(keeping(first, kept));
+        }
+        _ => return Ok(first),
     }
     Box::pin(again(worker, line, token, first, kept)).await
+}
+
+/// An answer that asks to come back later takes along what it takes to do so.
+fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<AnswerBody> {
+    if let Some(kept) = kept {
+        answer.extensions_mut().insert(kept);
+    }
+    answer
+}
+
+/// The call that an answer asks to make later, where it is at hand.
+pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
+    let kept = answer.extensions_mut().remove::<Kept>()?;
+    Some(Call {
+        method: kept.method,
+        target: kept.target,
+        headers: kept.headers,
+        body: CallBody::Kept(kept.body),
+    })
 }
 
 async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
@@ -153,7 +176,13 @@ async fn again(
     drop(first);
     metrics::counter!("tieline_gateway_replays_total").increment(1);
     let ready = kept.sending().with(fresh.header_value(), line);
-    send(worker, line, ready, Some(&kept)).await
+    let answer = send(worker, line, ready, Some(&kept)).await?;
+    Ok(match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            keeping(answer, Some(kept))
+        }
+        _ => answer,
+    })
 }
 
 // === one sending ===
@@ -168,6 +197,7 @@ struct Sending {
 }
 
 /// What it takes to send a request once more.
+#[derive(Clone)]
 struct Kept {
     method: Method,
     target: PathAndQuery,

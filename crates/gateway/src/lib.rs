@@ -14,6 +14,7 @@ mod batch;
 mod coding;
 mod connect;
 mod cors;
+mod fair;
 mod forward;
 mod framing;
 mod front;

@@ -24,7 +24,8 @@ use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
-use crate::forward::{Call, CallBody, forward};
+use crate::fair;
+use crate::forward::{Call, CallBody};
 use crate::guest::Calling;
 use crate::known::Way;
 use crate::observe::Seen;
@@ -189,7 +190,7 @@ pub(crate) async fn answer(
     Ok(answer.map(told))
 }
 
-/// Admit, route, inject, forward, relay.
+/// Admit, route, wait, inject, forward, relay.
 async fn pass(
     worker: &Worker,
     request: Request<Incoming>,
@@ -210,13 +211,13 @@ async fn pass(
     let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
-    // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
-    // before a byte of its body is read.
+    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
 
     let ends = ends(worker, line, &head, &prefix, scheme);
     let mut headers = head.headers;
     let turner = turner(&mut headers, &ends);
-    let body = CallBody::of(body, settings, turner).await?;
+    let body = CallBody::of(body, settings, turner);
+    let body = fair::before_deadline(&terms, body).await?;
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -224,7 +225,9 @@ async fn pass(
         headers,
         body,
     };
-    let answer = forward(worker, line, call).await?;
+    // The one place where a call waits for its turn: what can be kept of it is here by now, so
+    // that a slow sender takes no place at Dynamics.
+    let answer = fair::call(worker, caller, line, &terms, call).await?;
     check(&answer)?;
     Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }

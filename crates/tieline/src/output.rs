@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tieline_app::{Finding, explain, explain_reason};
 use tieline_core::{
-    Account, Consumer, ConsumerGrant, CredentialRefusal, CredentialSlot, Language, User,
-    trial_order,
+    Account, Consumer, ConsumerGrant, ConsumerLimits, CredentialRefusal, CredentialSlot, Language,
+    User, trial_order,
 };
 
 /// Whether a command speaks to a program or to a person.
@@ -411,6 +411,7 @@ pub(crate) struct ConsumerJson {
     id: String,
     name: String,
     accounts: AccountsJson,
+    limits: ConsumerLimits,
     keys: Vec<KeyJson>,
     created_at: DateTime<Utc>,
 }
@@ -459,6 +460,7 @@ impl ConsumerJson {
                     AccountsJson::These(accounts.iter().map(ToString::to_string).collect())
                 }
             },
+            limits: consumer.limits,
             keys: keys.collect(),
             created_at: consumer.created_at,
         }

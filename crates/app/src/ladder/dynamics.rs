@@ -71,12 +71,35 @@ impl Climb<'_> {
         }
     }
 
-    /// How much may be asked at once?
-    pub(super) fn headroom(&self, luggage: &Luggage) -> Found {
+    /// How much may be asked, now and at once?
+    pub(super) async fn headroom(&self, luggage: &Luggage) -> Found {
+        if let Some(found) = self.headroom_seen().await {
+            return found;
+        }
         match luggage.dop_hint {
             Some(hint) => Found::ok("headroom-hint").with("parallel", hint.to_string()),
             None => Found::ok("headroom-unknown"),
         }
+    }
+
+    /// What callers of the account have left of its limits, where it is in use.
+    async fn headroom_seen(&self) -> Option<Found> {
+        let account = self.ground.account.as_ref()?;
+        let headroom = self.app.account_headroom(account.id).await.ok()?;
+        let percent = headroom.percent()?;
+        let found = if headroom.paused_until.is_some() {
+            Found::warning("headroom-paused")
+        } else if percent < 10 {
+            Found::warning("headroom-low")
+        } else {
+            Found::ok("headroom-left")
+        };
+        let requests = headroom.requests_left.unwrap_or_default();
+        let found = found
+            .with("percent", percent.to_string())
+            .with("requests", requests.to_string())
+            .with("in_use", headroom.in_use.to_string());
+        Some(found.with("allowed", headroom.allowed.max(1).to_string()))
     }
 
     fn web_api(&self, luggage: &Luggage) -> Option<WebApi> {

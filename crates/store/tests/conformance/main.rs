@@ -14,6 +14,8 @@ mod consumers;
 mod credentials;
 mod drafts;
 mod interruption;
+mod limits;
+mod notices;
 mod opening;
 mod people;
 mod races;

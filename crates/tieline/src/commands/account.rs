@@ -10,6 +10,7 @@ use tieline_core::{
 };
 
 use crate::commands::connect::{self, Whose};
+use crate::commands::headroom;
 use crate::commands::{Desk, Session, certificate};
 use crate::exit::{Exit, Usage};
 use crate::output::{self, AccountJson, Format, say, warn_of};
@@ -99,6 +100,24 @@ pub(crate) enum Verb {
     Default {
         /// Name or identifier
         account: String,
+    },
+    /// What an account still lets through under Microsoft's limits, and who used it
+    Headroom {
+        /// Name or identifier
+        account: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sets the limits that are reckoned with for an account
+    Limits {
+        /// Name or identifier
+        account: String,
+        #[command(flatten)]
+        limits: headroom::AccountArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -235,6 +254,12 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
             changed.context("failed to make it the default account")?;
             Ok(Exit::Done)
         }
+        Verb::Headroom { account, json } => headroom::show(&desk, &account, json).await,
+        Verb::Limits {
+            account,
+            limits,
+            json,
+        } => headroom::set_account(&desk, &account, &limits, json).await,
     }
 }
 

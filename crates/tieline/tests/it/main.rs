@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod connect;
 mod credentials;
+mod fair;
 mod faithful;
 mod faithful_bodies;
 mod faithful_wire;
@@ -14,8 +15,10 @@ mod gateway_names;
 mod keeper;
 mod life;
 mod line;
+mod notices;
 mod people;
 mod secrets;
+mod smtp;
 mod test_app;
 mod upstream;
 

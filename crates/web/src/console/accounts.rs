@@ -10,6 +10,7 @@ use tieline_app::{AppError, DraftView, TestTarget};
 use tieline_core::{AccountId, Right, TestId};
 
 use crate::console::consent;
+use crate::console::headroom::{self, HeadroomView};
 use crate::console::pages::{Trouble, html};
 use crate::console::pane::{Candour, LadderView, Pane, PostedForm, host_of};
 use crate::console::view::{Page, StateView, TextView};
@@ -26,6 +27,7 @@ struct AccountsPage {
     page: Page,
     list: List,
     pane: Option<Pane>,
+    headroom: Option<HeadroomView>,
     notice: Option<Notice>,
     types: bool,
     deletion: Option<Deletion>,
@@ -467,6 +469,9 @@ async fn draft_page(
     };
     let mut page = accounts_page(site, visitor, "", account).await?;
     page.pane = Some(Pane::of(site, visitor.words, &view, &events, candour));
+    if let Some(id) = account {
+        page.headroom = Some(headroom::section(site, visitor, id).await?);
+    }
     Ok(page)
 }
 
@@ -505,6 +510,7 @@ async fn accounts_page(
             rows,
         },
         pane: None,
+        headroom: None,
         notice: None,
         types: false,
         deletion: None,

@@ -38,10 +38,33 @@ pub(crate) async fn forward(
     let (sending, kept) = Sending::of(call);
     let ready = sending.with(token.header_value(), line);
     let first = send(worker, line, ready, kept.as_ref()).await?;
-    if first.status() != StatusCode::UNAUTHORIZED {
-        return Ok(first);
+    match first.status() {
+        StatusCode::UNAUTHORIZED => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(keeping(first, kept));
+        }
+        _ => return Ok(first),
     }
     Box::pin(again(worker, line, token, first, kept)).await
+}
+
+/// An answer that asks to come back later takes along what it takes to do so.
+fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<AnswerBody> {
+    if let Some(kept) = kept {
+        answer.extensions_mut().insert(kept);
+    }
+    answer
+}
+
+/// The call that an answer asks to make later, where it is at hand.
+pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
+    let kept = answer.extensions_mut().remove::<Kept>()?;
+    Some(Call {
+        method: kept.method,
+        target: kept.target,
+        headers: kept.headers,
+        body: CallBody::Kept(kept.body),
+    })
 }
 
 async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
@@ -75,7 +98,13 @@ async fn again(
     drop(first);
     metrics::counter!("tieline_gateway_replays_total").increment(1);
     let ready = kept.sending().with(fresh.header_value(), line);
-    send(worker, line, ready, Some(&kept)).await
+    let answer = send(worker, line, ready, Some(&kept)).await?;
+    Ok(match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            keeping(answer, Some(kept))
+        }
+        _ => answer,
+    })
 }
 
 /// What a 401 asks for. A challenge for claims (continuous access evaluation) may stand beside
@@ -99,6 +128,7 @@ struct Sending {
 }
 
 /// What it takes to send a request once more.
+#[derive(Clone)]
 struct Kept {
     method: Method,
     target: PathAndQuery,
@@ -238,14 +268,14 @@ async fn exchange(
     let limit = settings.answer_timeout;
     match lease {
         Lease::Http1(mut leased) => {
-            let answered = within(limit, progress, leased.wire.exchange(request)).await;
+            let answered = within(worker, progress, leased.wire.exchange(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(Failure::Broken)?;
             Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
         }
         Lease::Http2(mut sender) => {
             absolute(&mut request, line);
-            let answered = within(limit, progress, sender.try_send_request(request)).await;
+            let answered = within(worker, progress, sender.try_send_request(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(|mut error| {
                 Failure::Broken(Unanswered {
@@ -295,13 +325,14 @@ enum Late {
 /// Waits for the head of an answer. While the caller still sends, the time begins anew with every
 /// piece: a large body on a slow line is no fault of Dynamics.
 async fn within<T>(
-    limit: Duration,
+    worker: &Worker,
     progress: Option<&Progress>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Late> {
+    let limit = worker.inner.settings.answer_timeout;
     let mut answer = pin!(answer);
     loop {
-        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+        if let Some(answered) = worker.patience.within(limit, answer.as_mut()).await {
             return Ok(answered);
         }
         match progress {

@@ -70,12 +70,12 @@ pub fn explain_plain(code: &str, language: Language) -> Explanation {
 pub fn explain_reason(reason: &Reason, account: &Account, language: Language) -> Explanation {
     let consent = account.consent.as_ref();
     let user = consent.and_then(|consent| consent.user.as_deref());
-    explain_reason_of(&reason.code, &account.token_url, user, language)
+    explain_reason_of(reason, &account.token_url, user, language)
 }
 
 /// The same from what was known of an account at the time.
 pub(crate) fn explain_reason_of(
-    code: &str,
+    reason: &Reason,
     token_url: &str,
     user: Option<&str>,
     language: Language,
@@ -84,7 +84,7 @@ pub(crate) fn explain_reason_of(
     let user = user.map(str::to_owned);
     let user = user.unwrap_or_else(|| explain_plain("somebody", language).cause);
     // What is said at the end of a visit to Microsoft looks ahead; a history looks back.
-    let code = match code {
+    let code = match reason.code.as_str() {
         "consented" => "state-consented",
         other => other,
     };

@@ -116,7 +116,7 @@ fn about_webhook(
 fn explained(notice: &Notice, language: Language) -> Explanation {
     match notice.account_id {
         Some(_) => explain_reason_of(
-            &notice.reason.code,
+            &notice.reason,
             &notice.token_url,
             notice.user.as_deref(),
             language,

@@ -131,6 +131,7 @@ impl App {
         tokio::join!(
             self.follow_changes(stop.clone()),
             self.0.keeper.run_schedule(stop.clone()),
+            self.watch_expiries(stop.clone()),
             self.share_limits(stop.clone()),
             self.flush_uses(stop),
         );

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
-use tieline_core::{Account, Language, Reason};
+use tieline_core::{Account, CredentialSlot, Language, Reason};
 use unic_langid::langid;
 use url::Url;
 
@@ -79,7 +79,23 @@ pub fn explain_reason(reason: &Reason, account: &Account, language: Language) ->
         "consented" => "state-consented",
         other => other,
     };
-    explain(code, &[("host", host), ("user", user)], language)
+    let (credential, detail) = credential_of(&reason.detail, language);
+    let args = [
+        ("host", host),
+        ("user", user),
+        ("credential", credential),
+        ("detail", detail),
+    ];
+    explain(code, &args, language)
+}
+
+/// Reasons that are about one credential begin their detail with its place.
+fn credential_of(detail: &str, language: Language) -> (String, String) {
+    let slot = detail.split_once(": ").and_then(|(word, rest)| {
+        let slot: CredentialSlot = word.parse().ok()?;
+        Some((crate::credentials::name_of(slot, language), rest.to_owned()))
+    });
+    slot.unwrap_or_else(|| (String::new(), detail.to_owned()))
 }
 
 pub(crate) fn host_of(url: &str) -> String {

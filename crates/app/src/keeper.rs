@@ -244,11 +244,17 @@ impl Keeper {
             Joined::Flight(flight) => flight,
             Joined::Held(refused) => return self.old_or(slot, need, refused),
         };
-        let patience = match need {
-            Need::Fresh if slot.valid(now).is_some() => SOFT_WAIT,
-            _ => HARD_WAIT,
-        };
-        match tokio::time::timeout(patience, flight).await {
+        tokio::pin!(flight);
+        if need == Need::Fresh && slot.valid(now).is_some() {
+            if let Ok(answer) = tokio::time::timeout(SOFT_WAIT, &mut flight).await {
+                return answer;
+            }
+            // It may have ended meanwhile: then there is only the new one to wait for.
+            if let Some(token) = slot.valid(self.moment()) {
+                return Ok(token);
+            }
+        }
+        match tokio::time::timeout(HARD_WAIT, flight).await {
             Ok(answer) => answer,
             Err(_) => self.old_or(slot, need, slow()),
         }

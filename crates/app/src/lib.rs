@@ -7,6 +7,7 @@ mod accounts;
 mod app;
 mod connect;
 mod consumers;
+mod credentials;
 mod drafts;
 mod error;
 mod fair;
@@ -26,6 +27,7 @@ mod trials;
 
 pub use app::{App, Parts};
 pub use connect::{ConsentEnd, ConsentPrompt, ConsentStart, ConsentTarget};
+pub use credentials::CERTIFICATE_DAYS;
 pub use drafts::DraftView;
 pub use error::{AppError, Refused, Who};
 pub use fair::{Admitted, Class, Limit, Terms, Told, Wish};

@@ -6,7 +6,7 @@
 //! account added by another process works at once; what was removed or changed is forgotten when
 //! the change feed says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,13 +46,36 @@ pub struct CallerPass {
     pub consumer_name: String,
     /// The key it showed.
     pub key_id: ApiKeyId,
-    grant: ConsumerGrant,
+    granted: Granted,
     /// Its part in the limits of accounts.
     pub(crate) limits: ConsumerLimits,
     /// Tells keys apart in the marks that they leave on lines.
     mark: u64,
     /// When each account was last used by this key, in milliseconds.
     used: ConcurrentMap<AccountId, AtomicI64>,
+}
+
+/// A grant, ready to be asked on every call.
+#[derive(Debug)]
+enum Granted {
+    All,
+    These(HashSet<AccountId>),
+}
+
+impl Granted {
+    fn of(grant: ConsumerGrant) -> Self {
+        match grant {
+            ConsumerGrant::AllAccounts => Self::All,
+            ConsumerGrant::Accounts { accounts } => Self::These(accounts.into_iter().collect()),
+        }
+    }
+
+    fn covers(&self, account: AccountId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(accounts) => accounts.contains(&account),
+        }
+    }
 }
 
 /// What the gateway needs to know of an account to route a call to its organization.
@@ -128,7 +151,7 @@ impl App {
             consumer_id: consumer.id,
             consumer_name: consumer.name,
             key_id,
-            grant: consumer.grant,
+            granted: Granted::of(consumer.grant),
             limits: consumer.limits,
             mark: mark_of(&hash),
             used: ConcurrentMap::new(),
@@ -193,7 +216,7 @@ impl App {
     /// # Errors
     /// When the consumer may not use the account.
     pub fn caller_may_use(&self, caller: &CallerPass, line: &Line) -> Result<(), Refused> {
-        if !caller.grant.covers(line.account_id) {
+        if !caller.granted.covers(line.account_id) {
             let detail = format!(
                 "The consumer '{}' has no grant for the account '{}'. An administrator can add \
                  one under Consumers.",

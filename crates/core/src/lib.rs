@@ -7,6 +7,7 @@ mod account;
 mod audit;
 mod clock;
 mod consumer;
+mod credential;
 mod ids;
 mod ladder;
 mod language;
@@ -21,6 +22,9 @@ pub use account::{
 pub use audit::{Actor, AuditEvent};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use consumer::{ApiKeyInfo, Consumer, ConsumerGrant};
+pub use credential::{
+    CredentialInfo, CredentialRefusal, CredentialSlot, EXPIRY_NOTICES, trial_order,
+};
 pub use ids::{
     AccountId, ApiKeyId, AuditId, ConsumerId, DraftId, EventId, IdProblem, SessionId, TestId,
     UserId, WorkspaceId,

@@ -337,14 +337,14 @@ async fn exchange(
     let limit = settings.answer_timeout;
     match lease {
         Lease::Http1(mut leased) => {
-            let answered = within(limit, progress, leased.wire.exchange(request)).await;
+            let answered = within(worker, progress, leased.wire.exchange(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(Failure::Broken)?;
             Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
         }
         Lease::Http2(mut sender) => {
             absolute(&mut request, line);
-            let answered = within(limit, progress, sender.try_send_request(request)).await;
+            let answered = within(worker, progress, sender.try_send_request(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(|mut error| {
                 Failure::Broken(Unanswered {
@@ -394,13 +394,14 @@ enum Late {
 /// Waits for the head of an answer. While the caller still sends, the time begins anew with every
 /// piece: a large body on a slow line is no fault of Dynamics.
 async fn within<T>(
-    limit: Duration,
+    worker: &Worker,
     progress: Option<&Progress>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Late> {
+    let limit = worker.inner.settings.answer_timeout;
     let mut answer = pin!(answer);
     loop {
-        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+        if let Some(answered) = worker.patience.within(limit, answer.as_mut()).await {
             return Ok(answered);
         }
         match progress {

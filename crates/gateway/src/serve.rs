@@ -27,12 +27,13 @@ use crate::cors::{is_preflight, open, preflight};
 use crate::fair;
 use crate::forward::{Call, CallBody};
 use crate::guest::Calling;
+use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
 use crate::relay::{DIGESTS, check, relay};
 use crate::route::{Route, authority, is_beneath, route};
-use crate::turn::{Passing, Turner};
+use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
 
@@ -228,7 +229,7 @@ async fn pass(
     // that a slow sender takes no place at Dynamics.
     let answer = fair::call(worker, caller, line, &terms, call).await?;
     check(&answer)?;
-    Ok(relay(answer, &head.method, accepted, &ends))
+    Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }
 
 /// What turns the links in the caller's body, where it can have any.
@@ -243,7 +244,7 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     Some(turner)
@@ -301,24 +302,37 @@ fn ends(
     head: &Parts,
     prefix: &str,
     scheme: &'static str,
-) -> Ends {
+) -> Rc<Ends> {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
-    let here = match called(authority(&head.uri, &head.headers)) {
-        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+    let called = called(authority(&head.uri, &head.headers))
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let scheme = match called {
+        Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            let scheme = match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,
                 _ => scheme,
-            };
-            [scheme, "://", called].concat()
+            }
         }
-        _ => configured.to_owned(),
+        None => scheme,
     };
-    Ends::new(Arc::clone(line), here, configured, prefix)
+    let way = Way {
+        line,
+        scheme,
+        called: called.unwrap_or_default(),
+        prefix,
+    };
+    worker.known.ends(&way, || {
+        let here = match called {
+            Some(called) => [scheme, "://", called].concat(),
+            None => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
+    })
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
@@ -202,6 +203,13 @@ impl Database {
             .acquire_timeout(PATIENCE)
             // A connection to a file does not break, and the test costs as much as a query.
             .test_before_acquire(false)
+            // SQLite ends a transaction by itself when the disk is full or fails
+            // (sqlite.org/lang_transaction.html), and the driver goes on counting it as open:
+            // without this, nothing could be written again until a restart.
+            .before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             .connect_with(options.clone())
             .await?;
         let read = SqlitePoolOptions::new()
@@ -330,4 +338,29 @@ pub(crate) fn ms(at: DateTime<Utc>) -> i64 {
 
 pub(crate) fn at(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_writes_again_after_the_disk_was_full() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let opened = Database::sqlite(&directory.path().join("a.db")).await;
+        let Ok(Database::Sqlite { write, .. }) = opened else {
+            panic!("not opened: {opened:?}");
+        };
+        let run = |sql: &'static str| sqlx::query(sql).execute(&write);
+        run("CREATE TABLE t (bytes BLOB)").await.expect("made");
+        // For SQLite this is a disk that has no room; it is a property of the connection.
+        run("PRAGMA max_page_count = 1").await.expect("no room");
+        let mut tx = write.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+        let full = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))");
+        let full = full.execute(&mut *tx).await.expect_err("no room");
+        assert!(full.to_string().contains("full"), "{full}");
+        drop(tx);
+        let tx = write.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+        tx.commit().await.expect("written");
+    }
 }

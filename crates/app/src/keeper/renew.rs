@@ -17,6 +17,7 @@ use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, S
 use super::slot::{Answer, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
+use crate::credentials;
 use crate::error::{Refused, Who};
 use crate::obtain::{Attempt, Failure, Obtained};
 use crate::settings::client_key;
@@ -82,7 +83,7 @@ impl Keeper {
             // Before the row is read: what happens after that is not missed.
             woken.as_mut().enable();
             let job = self.read(id, slot).await?;
-            match protocol::step(&view(&job, self.gate_is_news(&job)), need) {
+            match protocol::step(&view(&job, need, self.gate_is_news(&job)), need) {
                 Step::Adopt => {
                     if let Some(token) = &job.token {
                         slot.put(token, job.epoch);
@@ -150,6 +151,12 @@ impl Keeper {
         let Some(owner) = self.lease(&job, purpose).await? else {
             return Ok(None);
         };
+        if matches!(need, Need::Due(_))
+            && let Some(old) = job.token.as_ref().filter(|old| old.is_fresh(job.read_at))
+        {
+            // Nobody has to wait for a renewal whose time has merely come.
+            job.slot.put(old, job.epoch);
+        }
         let mut held = Held {
             job,
             need,
@@ -178,7 +185,10 @@ impl Keeper {
             life: LEASE,
         };
         match self.0.store.token_lease(job.account.id, &wish).await {
-            Ok(true) => Ok(Some(owner)),
+            Ok(true) => {
+                tracing::debug!(account = %job.account.id, "a lease was taken");
+                Ok(Some(owner))
+            }
             Ok(false) => Ok(None),
             Err(error) => {
                 self.release_later(job.account.id, owner);
@@ -274,10 +284,7 @@ impl Keeper {
         {
             return Err(Failure::OtherClient);
         }
-        let secret = self
-            .0
-            .store
-            .account_client_secret(account.id)
+        let credentials = credentials::offered(&self.0.store, account)
             .await
             .map_err(|error| self.unsealed(account, &error))?;
         let previous = match reuse_of(account, &job.row) {
@@ -287,7 +294,7 @@ impl Keeper {
         let attempt = Attempt {
             endpoints: &endpoints,
             client_id: &account.client_id,
-            secret,
+            credentials,
             api_url: api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
@@ -299,7 +306,7 @@ impl Keeper {
     }
 
     fn unsealed(&self, account: &Account, error: &StoreError) -> Failure {
-        tracing::error!(account = %account.id, %error, "the client secret cannot be read");
+        tracing::error!(account = %account.id, %error, "the credentials cannot be read");
         match error {
             StoreError::Sealed { .. } => Failure::Settings,
             _ => Failure::Database,
@@ -358,12 +365,14 @@ impl Drop for LeaseWait {
 
 // === what a row says ===
 
-fn view(job: &Job<'_>, service_is_back: bool) -> View {
+fn view(job: &Job<'_>, need: Need, service_is_back: bool) -> View {
     let (account, row) = (&job.account, &job.row);
+    // Callers go on with the token of an older configuration until the new one has brought its
+    // first: it is one of the same organization, or it would have been taken away with the change.
     let usable = |token: &Arc<LiveToken>| {
         token.is_fresh(job.read_at)
             && token.is_of_the_past(job.read_at)
-            && issued_here(account, row)
+            && (need == Need::Fresh || issued_here(account, row))
     };
     let dead = row.blocked_key.as_deref() == Some(&blocked_key(account.version, row.generation));
     let paused = row.failures > 0

@@ -1,6 +1,6 @@
 //! WhoAmI, organization, privileges, headroom: does Dynamics know us, and may we work there?
 
-use tieline_core::Evidence;
+use tieline_core::{Evidence, GrantType};
 use tieline_dataverse::{ApiClass, ApiError, WebApi};
 
 use super::{Climb, Found, Luggage};
@@ -28,7 +28,16 @@ impl Climb<'_> {
                 luggage.user_id = Some(user.clone());
                 Found::ok("user-known").with("user", user)
             }
-            Err(error) => self.refused(luggage, &error, Found::failed(code_of(&error))),
+            Err(error) => {
+                let code = for_application(luggage, code_of(&error));
+                let client_id = luggage
+                    .settings
+                    .as_ref()
+                    .map(|settings| settings.client_id.clone())
+                    .unwrap_or_default();
+                let found = Found::failed(code).with("client", client_id);
+                self.refused(luggage, &error, found)
+            }
         }
     }
 
@@ -114,6 +123,22 @@ impl Climb<'_> {
             .with("host", host)
             .with("privilege", privilege)
             .evidence(evidence)
+    }
+}
+
+/// An application that the organization does not know lacks an application user, which is made
+/// elsewhere than a user is.
+fn for_application(luggage: &Luggage, code: &'static str) -> &'static str {
+    let alone = luggage
+        .settings
+        .as_ref()
+        .is_some_and(|settings| settings.grant == GrantType::ClientCredentials);
+    match code {
+        "user-not-member" | "dynamics-unauthorized" | "dynamics-forbidden" if alone => {
+            "application-user-missing"
+        }
+        "user-not-enabled" if alone => "application-user-disabled",
+        other => other,
     }
 }
 

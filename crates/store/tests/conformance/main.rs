@@ -11,6 +11,7 @@ mod changes;
 mod company;
 mod consents;
 mod consumers;
+mod credentials;
 mod drafts;
 mod interruption;
 mod limits;

@@ -88,6 +88,7 @@ async fn empty(db: &Database) {
         "consent",
         "draft",
         "account_event",
+        "account_credential",
         "account_token",
         "account",
         "session",

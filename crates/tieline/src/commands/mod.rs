@@ -1,6 +1,7 @@
 //! One file per command; here is the list of them.
 
 mod account;
+mod certificate;
 mod completions;
 mod connect;
 mod consumer;

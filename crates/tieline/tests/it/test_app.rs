@@ -184,6 +184,10 @@ impl Process {
         line
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, and waits for the end.
     pub(crate) fn stop(mut self, name: &str) -> ExitStatus {
         signal(self.child.id(), name);

@@ -583,7 +583,7 @@ pub(crate) async fn propose(
 
 // === small things ===
 
-async fn find(site: &Site, caller: &Caller, reference: &str) -> Answer<Account> {
+pub(crate) async fn find(site: &Site, caller: &Caller, reference: &str) -> Answer<Account> {
     site.app
         .account_find(reference)
         .await
@@ -607,7 +607,7 @@ fn shown(status: StatusCode, applied: &Applied, caller: &Caller) -> Response {
     (status, etag(applied.account.version), Json(json)).into_response()
 }
 
-fn etag(version: i64) -> [(header::HeaderName, String); 1] {
+pub(crate) fn etag(version: i64) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }
 

@@ -7,6 +7,7 @@ mod account_json;
 mod accounts;
 mod body;
 mod consumers;
+mod credentials;
 mod headroom;
 mod people;
 mod problem;
@@ -71,6 +72,10 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(accounts::make_default))
         .routes(routes!(accounts::restore))
         .routes(routes!(accounts::events))
+        .routes(routes!(
+            credentials::certificate_show,
+            credentials::certificate_make
+        ))
         .routes(routes!(accounts::consent))
         .routes(routes!(accounts::consent_outcome))
         .routes(routes!(accounts::propose))

@@ -288,6 +288,10 @@ async fn act(
     match form.action.as_str() {
         "apply" => apply(site, visitor, account).await,
         "test" => run_test(site, visitor, account, headers).await,
+        "generate_certificate" => generate_certificate(site, visitor, account).await,
+        action if action.starts_with("forget:") => {
+            forget_credential(site, visitor, account, action).await
+        }
         "propose" => propose(site, visitor, account, &form).await,
         "consent" => Ok(consent::leave(visitor.words, account, "user")),
         "consent_organization" => Ok(consent::leave(visitor.words, account, "organization")),
@@ -317,6 +321,36 @@ async fn keep(
         .draft_save(&visitor.user, account, form.form(is_default))
         .await
         .map_err(trouble)
+}
+
+async fn generate_certificate(site: &Site, visitor: &Visitor, account: Option<AccountId>) -> Shown {
+    let made = site
+        .app
+        .draft_certificate_generate(&visitor.user, account)
+        .await;
+    match made {
+        Ok(()) => Ok(Redirect::to(&format!("{}#credentials", address(account))).into_response()),
+        Err(error) => Err(Trouble::new(error, visitor.words)),
+    }
+}
+
+async fn forget_credential(
+    site: &Site,
+    visitor: &Visitor,
+    account: Option<AccountId>,
+    action: &str,
+) -> Shown {
+    let slot = action.trim_start_matches("forget:").parse();
+    let slot = slot.map_err(|_| {
+        let missing = AppError::NotFound { what: "credential" };
+        Trouble::new(missing, visitor.words)
+    })?;
+    let forgotten = site
+        .app
+        .draft_credential_forget(&visitor.user, account, slot)
+        .await;
+    forgotten.map_err(|error| Trouble::new(error, visitor.words))?;
+    Ok(Redirect::to(&address(account)).into_response())
 }
 
 async fn apply(site: &Site, visitor: &Visitor, account: Option<AccountId>) -> Shown {

@@ -3,6 +3,7 @@
 mod accounts;
 mod consent;
 mod consumers;
+mod credentials;
 mod headroom;
 mod pages;
 mod pane;
@@ -35,6 +36,14 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/accounts/new/draft", post(accounts::new_draft))
         .route("/accounts/new/consent", get(consent::begin_new))
         .route("/accounts/new/test/{test}", get(accounts::new_test))
+        .route(
+            "/accounts/new/certificate/{slot}",
+            get(credentials::certificate_of_new),
+        )
+        .route(
+            "/accounts/{id}/certificate/{slot}",
+            get(credentials::certificate_of),
+        )
         .route("/accounts/{id}", get(accounts::show).post(accounts::submit))
         .route("/accounts/{id}/draft", post(accounts::draft))
         .route("/accounts/{id}/consent", get(consent::begin))

@@ -1,0 +1,5 @@
+//! The keeper among processes: several servers, callers, a token service, and ends without notice.
+
+mod crashes;
+mod line;
+mod servers;

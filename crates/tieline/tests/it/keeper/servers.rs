@@ -1,0 +1,69 @@
+//! Two and three servers on one PostgreSQL, and callers of all of them at once, when no token is
+//! good any more. `chaos/` does the same with thousands.
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::keeper::line::{Line, Rules, Server};
+
+/// Callers of each server.
+const CALLERS: usize = 60;
+const EXPIRIES: usize = 4;
+
+/// A database of a test's own; it goes with the server that `./test` starts.
+async fn database() -> String {
+    let admin = std::env::var("TIELINE_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!("PostgreSQL is needed for this test: run ./test, or set TIELINE_TEST_POSTGRES")
+    });
+    let random = tieline_vault::token::random();
+    let letters = random.expose_secret().chars();
+    let letters: String = letters.filter(char::is_ascii_alphanumeric).collect();
+    let name = format!("keeper_{}", letters.to_lowercase());
+    let mut connection = PgConnection::connect(&admin).await.unwrap();
+    let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    let mut url: url::Url = admin.parse().unwrap();
+    url.set_path(&name);
+    url.into()
+}
+
+/// Everybody calls at once.
+async fn all_call(line: &'static Line, servers: &'static [Server]) {
+    let callers: Vec<_> = servers
+        .iter()
+        .flat_map(|server| (0..CALLERS).map(move |_| tokio::spawn(line.call(server))))
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), (200, String::new()));
+    }
+}
+
+/// The first call, and each call after the sandbox's clock has gone past the end of all tokens,
+/// takes exactly one renewal, whoever is quicker. A second one would present a refresh token that
+/// was used, and end them all.
+async fn one_renewal_for_each_expiry(count: usize) {
+    let line = Line::start(Rules::Strict, Some(database().await)).await;
+    let servers: Vec<Server> = (0..count).map(|number| line.serve(number)).collect();
+    // Tasks want what they borrow for ever; the processes are ended below all the same.
+    let (line, servers): (&'static Line, &'static [Server]) = (
+        Box::leak(Box::new(line)),
+        Box::leak(servers.into_boxed_slice()),
+    );
+    for expiry in 0..EXPIRIES {
+        line.forget().await;
+        all_call(line, servers).await;
+        assert_eq!(line.renewals().await, [200], "expiry {expiry}");
+        line.control("/clock", &json!({"move": "2h"})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_renew_once_for_each_expiry() {
+    one_renewal_for_each_expiry(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_renew_once_for_each_expiry() {
+    one_renewal_for_each_expiry(3).await;
+}

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tieline_core::{
     Account, AccountEvent, AccountId, AccountName, Actor, ConnectionState, ConsentInfo,
-    CredentialInfo, CredentialSlot, GrantType,
+    CredentialInfo, CredentialSlot, EventId, GrantType,
 };
-use tieline_store::{NewTokens, SecretChange, StoreError};
+use tieline_store::{EventRange, NewTokens, SecretChange, StoreError, TimedEvent};
 
 use crate::app::App;
 use crate::credentials;
@@ -71,6 +71,44 @@ impl App {
         limit: u32,
     ) -> Result<Vec<AccountEvent>, AppError> {
         Ok(self.store().account_events(id, limit).await?)
+    }
+
+    /// A part of the account's history, latest first, with how long each entry lasted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn account_timeline(
+        &self,
+        id: AccountId,
+        range: EventRange,
+        limit: u32,
+    ) -> Result<Vec<TimedEvent>, AppError> {
+        Ok(self.store().account_timeline(id, range, limit).await?)
+    }
+
+    /// The latest events of all accounts, latest first, each with its account.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events_latest(
+        &self,
+        before: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<(Account, AccountEvent)>, AppError> {
+        let events = self.store().events_latest(self.workspace(), before, limit);
+        let mut known: HashMap<AccountId, Account> = HashMap::new();
+        let mut told = Vec::new();
+        for event in events.await? {
+            if !known.contains_key(&event.account_id)
+                && let Some(account) = self.store().account(event.account_id).await?
+            {
+                known.insert(account.id, account);
+            }
+            if let Some(account) = known.get(&event.account_id) {
+                told.push((account.clone(), event));
+            }
+        }
+        Ok(told)
     }
 
     /// Names of the consumers that used the account in the last 30 days.

@@ -68,11 +68,20 @@ pub fn explain_plain(code: &str, language: Language) -> Explanation {
 /// Why an account is, or was, in a state. What a reason's text names is known from the account.
 #[must_use]
 pub fn explain_reason(reason: &Reason, account: &Account, language: Language) -> Explanation {
-    let host = host_of(&account.token_url);
-    let user = account
-        .consent
-        .as_ref()
-        .and_then(|consent| consent.user.clone());
+    let consent = account.consent.as_ref();
+    let user = consent.and_then(|consent| consent.user.as_deref());
+    explain_reason_of(reason, &account.token_url, user, language)
+}
+
+/// The same from what was known of an account at the time.
+pub(crate) fn explain_reason_of(
+    reason: &Reason,
+    token_url: &str,
+    user: Option<&str>,
+    language: Language,
+) -> Explanation {
+    let host = host_of(token_url);
+    let user = user.map(str::to_owned);
     let user = user.unwrap_or_else(|| explain_plain("somebody", language).cause);
     // What is said at the end of a visit to Microsoft looks ahead; a history looks back.
     let code = match reason.code.as_str() {

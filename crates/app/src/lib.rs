@@ -17,6 +17,7 @@ mod help;
 mod keeper;
 mod ladder;
 mod lines;
+mod notify;
 mod obtain;
 mod outbound;
 mod people;
@@ -36,6 +37,10 @@ pub use headroom::{ConsumerUse, Headroom, Used};
 pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
 pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
+pub use notify::{
+    MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,
+    mail_check,
+};
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
 pub use resolution::Resolution;
@@ -43,3 +48,4 @@ pub use setup::Proposal;
 pub use trials::{TestProgress, TestTarget};
 
 pub use tieline_core::TestId;
+pub use tieline_store::{EventRange, TimedEvent};

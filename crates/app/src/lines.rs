@@ -186,7 +186,7 @@ impl App {
     /// A token that is at hand and fresh; the way that takes no lock and never waits.
     #[must_use]
     pub fn token_fresh(&self, line: &Line) -> Option<Arc<LiveToken>> {
-        line.seat.fresh(self.now())
+        self.0.keeper.fresh(line.account_id, &line.seat)
     }
 
     /// Finds an account by id or name, or the default account when none is named.
@@ -444,6 +444,7 @@ impl App {
             }
             ChangeKind::Consumer => self.0.lines.forget_callers(),
             ChangeKind::User => {}
+            ChangeKind::Notice => self.0.notifier.wake(),
             ChangeKind::Limit => self.limit_changed(change),
         }
     }

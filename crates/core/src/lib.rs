@@ -12,6 +12,7 @@ mod ids;
 mod ladder;
 mod language;
 mod limits;
+mod notice;
 mod state;
 mod user;
 
@@ -27,10 +28,14 @@ pub use credential::{
 };
 pub use ids::{
     AccountId, ApiKeyId, AuditId, ConsumerId, DraftId, EventId, IdProblem, SessionId, TestId,
-    UserId, WorkspaceId,
+    UserId, WebhookId, WorkspaceId,
 };
 pub use ladder::{Evidence, LadderReport, Rung, RungReport, RungStatus};
 pub use language::Language;
 pub use limits::{AccountLimits, ConsumerLimits, OnThrottle, OutOfRange, Priority};
+pub use notice::{
+    Delivery, DeliveryChannel, DeliveryState, DisabledReason, Notice, NoticeType, Webhook,
+    is_worth_a_mail,
+};
 pub use state::{AccountEvent, Connection, ConnectionState, Reason};
 pub use user::{Email, EmailProblem, Right, Role, User};

@@ -5,20 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{Either, Full};
 use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
-use crate::GatewaySettings;
 use crate::answer::AnswerBody;
 use crate::connect::ConnectError;
 use crate::inject::request_headers;
+use crate::keep::{CallBody, stalled};
 use crate::pool::Lease;
-use crate::turn::{Passing, Turner};
 use crate::upload::{Progress, Upload};
 use crate::wire::{Outgoing, Unanswered};
 use crate::worker::Worker;
@@ -29,78 +26,6 @@ pub(crate) struct Call {
     pub(crate) target: PathAndQuery,
     pub(crate) headers: HeaderMap,
     pub(crate) body: CallBody,
-}
-
-/// A body that can be sent again, or one that streams.
-pub(crate) enum CallBody {
-    Kept(Bytes),
-    Streaming(Passing<Incoming>),
-}
-
-impl CallBody {
-    /// Keeps a body whose size is known and small; lets any other stream. What a client learned
-    /// here it says again: its links are turned either way.
-    pub(crate) async fn of(
-        body: Incoming,
-        settings: &GatewaySettings,
-        turner: Option<Turner>,
-    ) -> Result<Self, Refused> {
-        match body.size_hint().exact() {
-            Some(0) => Ok(Self::Kept(Bytes::new())),
-            Some(size) if size <= settings.replay_max => {
-                let body = whole(body, settings.body_timeout).await?;
-                Ok(Self::Kept(match turner {
-                    Some(turner) => turner.whole(body),
-                    None => body,
-                }))
-            }
-            _ => Ok(Self::Streaming(match turner {
-                Some(turner) => Passing::turned(body, turner, None, None),
-                None => Passing::untouched(body),
-            })),
-        }
-    }
-}
-
-/// Reads a body to its end; most have come with their head, in one piece.
-async fn whole(mut body: Incoming, patience: Duration) -> Result<Bytes, Refused> {
-    let mut first = Bytes::new();
-    let mut more = BytesMut::new();
-    while !body.is_end_stream() {
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            Ok(Some(Err(_))) => {
-                let text = "The request's body ended before its announced length.";
-                return Err(Refused::new(Who::Consumer, 400, "body-cut-off", text));
-            }
-            Err(_) => return Err(stalled(patience)),
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.is_empty() {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&first);
-            }
-            more.extend_from_slice(&data);
-        }
-    }
-    Ok(if more.is_empty() {
-        first
-    } else {
-        more.freeze()
-    })
-}
-
-fn stalled(patience: Duration) -> Refused {
-    let text = format!(
-        "Nothing came of the request's body for {} seconds.",
-        patience.as_secs()
-    );
-    Refused::new(Who::Consumer, 408, "body-stalled", text)
 }
 
 /// Makes a call with the account's token; once more with a fresh one after a 401.
@@ -159,10 +84,7 @@ async fn again(
     first: Response<AnswerBody>,
     kept: Option<Kept>,
 ) -> Result<Response<AnswerBody>, Refused> {
-    // A claims challenge may stand beside others, in a header of its own.
-    let challenges = first.headers().get_all(header::WWW_AUTHENTICATE).iter();
-    let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
-    let challenge = (!challenges.is_empty()).then(|| challenges.join(", "));
+    let challenge = challenge(first.headers());
     let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
     let fresh = worker.at_home(async move {
         app.token_rejected(&at, &refused, challenge.as_deref())
@@ -183,6 +105,15 @@ async fn again(
         }
         _ => answer,
     })
+}
+
+/// What a 401 asks for. A challenge for claims (continuous access evaluation) may stand beside
+/// another, in a header of its own, and is the one that says more.
+fn challenge(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::WWW_AUTHENTICATE).iter();
+    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let claims = values.iter().find(|value| value.contains("claims="));
+    claims.or(values.first()).map(|value| (*value).to_owned())
 }
 
 // === one sending ===

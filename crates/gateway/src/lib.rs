@@ -20,6 +20,7 @@ mod framing;
 mod front;
 mod guest;
 mod inject;
+mod keep;
 mod known;
 mod links;
 mod local;

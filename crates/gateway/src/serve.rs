@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -25,8 +25,9 @@ use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
 use crate::fair;
-use crate::forward::{Call, CallBody};
+use crate::forward::Call;
 use crate::guest::Calling;
+use crate::keep::CallBody;
 use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
@@ -218,6 +219,7 @@ async fn pass(
     let turner = turner(&mut headers, &ends);
     let body = CallBody::of(body, settings, turner);
     let body = fair::before_deadline(&terms, body).await?;
+    say_nothing(&body, &head.method, &mut headers);
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -248,6 +250,15 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
         headers.remove(digest);
     }
     Some(turner)
+}
+
+/// A call that could have a body and has none says so: HTTP/2 and chunks end one without a length,
+/// and IIS answers 411 to a request that says nothing.
+fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
+    let empty = matches!(body, CallBody::Kept(bytes) if bytes.is_empty());
+    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// The target, with the addresses in its query turned.

@@ -6,9 +6,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde_json::json;
 use tieline_core::{
-    Account, AccountEvent, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState,
-    ConsentInfo, CredentialSlot, EventId, GrantType, Reason, RefreshTokenRotation, SecretInfo,
-    WorkspaceId,
+    Account, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState, ConsentInfo,
+    CredentialSlot, GrantType, Reason, RefreshTokenRotation, SecretInfo, WorkspaceId,
 };
 use tieline_vault::AssociatedData;
 
@@ -76,26 +75,8 @@ pub struct NewTokens {
     pub consent: Option<ConsentInfo>,
 }
 
-/// Writes an entry of the history within a transaction.
-macro_rules! note_event {
-    ($tx:expr, $account:expr, $from:expr, $to:expr, $reason:expr, $now:expr) => {
-        sqlx::query(
-            "INSERT INTO account_event \
-             (id, account_id, at, from_state, to_state, reason_code, reason_detail) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(tieline_core::EventId::generate($now).to_string())
-        .bind($account.to_string())
-        .bind($crate::database::ms($now))
-        .bind($from)
-        .bind($to)
-        .bind(&$reason.code)
-        .bind($crate::database::text(&$reason.detail))
-        .execute(&mut *$tx)
-        .await?
-    };
-}
-pub(crate) use note_event;
+// Events come in by one door, which is not here.
+pub(crate) use crate::event::note_event;
 
 /// `SELECT` of every column with a condition, as one static text.
 macro_rules! select {
@@ -506,23 +487,6 @@ impl Store {
         Ok(Some(secret))
     }
 
-    /// The history of an account, latest first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn account_events(
-        &self,
-        id: AccountId,
-        limit: u32,
-    ) -> Result<Vec<AccountEvent>, StoreError> {
-        let sql = "SELECT id, at, from_state, to_state, reason_code, reason_detail \
-                   FROM account_event WHERE account_id = $1 ORDER BY seq DESC LIMIT $2";
-        let rows: Vec<(String, i64, Option<String>, String, String, String)> = reading!(self, pool => {
-            sqlx::query_as(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(pool).await
-        })?;
-        rows.into_iter().map(|row| event(id, row)).collect()
-    }
-
     fn seal_secret(&self, id: AccountId, version: i64, secret: &SecretString) -> Vec<u8> {
         self.seal(&secret_place(&id.to_string(), version), secret)
     }
@@ -597,32 +561,6 @@ impl Row {
             version: self.version,
         })
     }
-}
-
-fn event(
-    account_id: AccountId,
-    (id, when, from, to, code, detail): (String, i64, Option<String>, String, String, String),
-) -> Result<AccountEvent, StoreError> {
-    let id: EventId = id
-        .parse()
-        .map_err(|e| StoreError::corrupt("account_event.id", e))?;
-    let from = match from {
-        Some(word) => Some(
-            word.parse()
-                .map_err(|e| StoreError::corrupt("account_event.from_state", e))?,
-        ),
-        None => None,
-    };
-    Ok(AccountEvent {
-        id,
-        account_id,
-        at: at(when),
-        from,
-        to: to
-            .parse()
-            .map_err(|e| StoreError::corrupt("account_event.to_state", e))?,
-        reason: Reason::new(code, detail),
-    })
 }
 
 /// Whether two addresses of a Web API are of one organization.

@@ -36,6 +36,8 @@ pub enum ChangeKind {
     Consumer,
     /// A user.
     User,
+    /// Something is to be told, in the outbox.
+    Notice,
     /// What an account lets through: its limits, or a pause that Microsoft asks for.
     Limit,
 }
@@ -47,6 +49,7 @@ impl ChangeKind {
             Self::Token => "token",
             Self::Consumer => "consumer",
             Self::User => "user",
+            Self::Notice => "notice",
             Self::Limit => "limit",
         }
     }
@@ -57,6 +60,7 @@ impl ChangeKind {
             Self::Token,
             Self::Consumer,
             Self::User,
+            Self::Notice,
             Self::Limit,
         ];
         all.into_iter().find(|kind| kind.as_str() == word)

@@ -405,6 +405,67 @@ deadline-malformed = The header Tieline-Deadline cannot be understood.
 priority-unknown = The header Tieline-Priority cannot be understood.
     .remedy = Send interactive or bulk.
 
+### Notices: webhooks
+webhook-url-malformed = This is not the address of a webhook.
+    .remedy = It begins with https://, has no user name or password in it and no part that begins with #.
+webhook-url-not-allowed = Tieline may not call this address: only public addresses over https are called.
+    .remedy = Check the address. For a receiver on this machine, set outbound.allow_loopback in the configuration.
+webhook-description-malformed = The description is longer than 200 characters, or holds a line break.
+    .remedy = Shorten it to one line.
+webhook-event-unknown = A webhook cannot be told of this.
+    .remedy = Choose among integration_account.state_changed, integration_account.reason_changed and webhook.disabled.
+webhook-too-many = There are 50 webhooks already.
+    .remedy = Remove one that is not needed, or let one receiver pass on what it gets.
+webhook-is-disabled = The webhook is disabled.
+    .remedy = Enable it first.
+webhook-person = Somebody disabled the webhook.
+    .remedy = Enable it when the receiver is ready.
+webhook-gone = The webhook was disabled, because its receiver answered 410: nobody is there any more.
+    .remedy = Correct the address and enable it again, or remove it.
+webhook-failing = The webhook was disabled, because its receiver took nothing for three days.
+    .remedy = Look at the log of its deliveries, put the receiver right, and enable it again.
+webhook-test = Somebody tried this webhook out. Nothing is wrong.
+
+### Notices: deliveries
+delivery-refused = The receiver answered with a status that means no.
+    .remedy = Look into the receiver's log. Any status from 200 to 299 says that a notice was taken.
+delivery-unreachable = The receiver could not be reached.
+    .remedy = Check the address, and whether a firewall lets this server out to it.
+delivery-slow = The receiver did not answer in time.
+    .remedy = Let it answer at once and do its work afterwards: it has 15 seconds.
+delivery-untrusted = The receiver's certificate was issued by somebody that this server does not trust, or for another name.
+    .remedy = Put the certificate right, or name the authority in outbound.ca_file.
+delivery-not-allowed = The receiver is at an address that Tieline may not call.
+    .remedy = Only public addresses over https are called, unless outbound.allow_loopback is set.
+delivery-unsigned = The webhook's secret cannot be used.
+    .remedy = Rotate the secret.
+mail-refused = The mail server refused the message for good.
+    .remedy = Check the sender and the recipient in the section [mail] of the configuration.
+mail-address-malformed = The sender or the recipient is not a mail address.
+    .remedy = Correct mail.from and mail.to in the configuration.
+
+### Notices: mails
+mail-subject = [Tieline] { $name }: { $state }
+mail-trouble = The integration account “{ $name }” is now { $state }.
+mail-recovered = The integration account “{ $name }” works again: it is { $state }.
+mail-since = Since: { $time }
+mail-before = Before that: { $state }, for { $lasted }
+mail-changes = Its state changed { $count } times meanwhile.
+mail-cause = What happened: { $cause }
+mail-remedy = What to do: { $remedy }
+mail-foot = Tieline writes once for each change, and again when it is over.
+mail-webhook-subject = [Tieline] A webhook was disabled: { $url }
+state-word-not_connected = not connected
+state-word-connected = connected
+state-word-degraded = degraded
+state-word-needs_consent = waiting for somebody's consent
+state-word-misconfigured = misconfigured
+state-word-unreachable = unreachable
+span-days = { $count } d
+span-hours = { $count } h
+span-minutes = { $count } min
+span-seconds = { $count } s
+
 ### Everything else
 not-found = There is no such { $what }.
     .remedy = It may have been removed. Go back to the list.

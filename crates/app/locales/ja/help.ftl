@@ -405,6 +405,67 @@ deadline-malformed = ヘッダー Tieline-Deadline を理解できません。
 priority-unknown = ヘッダー Tieline-Priority を理解できません。
     .remedy = interactive または bulk を送ってください。
 
+### Notices: webhooks
+webhook-url-malformed = Webhook のアドレスではありません。
+    .remedy = https:// で始まり、ユーザー名やパスワード、# 以降の部分を含まないアドレスを入力してください。
+webhook-url-not-allowed = このアドレスは呼び出せません。呼び出せるのは、https の公開アドレスだけです。
+    .remedy = アドレスを確認してください。このコンピューター上の受信側には、構成で outbound.allow_loopback を設定します。
+webhook-description-malformed = 説明が 200 文字を超えているか、改行を含んでいます。
+    .remedy = 1 行に短くしてください。
+webhook-event-unknown = Webhook では通知できない項目です。
+    .remedy = integration_account.state_changed、integration_account.reason_changed、webhook.disabled から選んでください。
+webhook-too-many = Webhook が既に 50 件あります。
+    .remedy = 不要なものを削除するか、1 つの受信側から転送してください。
+webhook-is-disabled = Webhook は無効です。
+    .remedy = 先に有効にしてください。
+webhook-person = Webhook は手動で無効にされました。
+    .remedy = 受信側の準備ができたら有効にしてください。
+webhook-gone = 受信側が 410（もう存在しない）と応答したため、Webhook を無効にしました。
+    .remedy = アドレスを直して有効に戻すか、削除してください。
+webhook-failing = 受信側が 3 日間何も受け取らなかったため、Webhook を無効にしました。
+    .remedy = 配信の記録を確認し、受信側を直してから有効に戻してください。
+webhook-test = この Webhook の動作確認です。問題はありません。
+
+### Notices: deliveries
+delivery-refused = 受信側が拒否を意味する状態コードを返しました。
+    .remedy = 受信側のログを確認してください。200～299 の状態コードが「受け取った」の意味になります。
+delivery-unreachable = 受信側に接続できませんでした。
+    .remedy = アドレスと、ファイアウォールがこのサーバーからの接続を許可しているかを確認してください。
+delivery-slow = 受信側が時間内に応答しませんでした。
+    .remedy = 処理は後回しにして、すぐに応答させてください。制限は 15 秒です。
+delivery-untrusted = 受信側の証明書は、このサーバーが信頼していない発行元のものか、別の名前のものです。
+    .remedy = 証明書を直すか、発行元を outbound.ca_file に指定してください。
+delivery-not-allowed = 受信側は、Tieline が呼び出せないアドレスにあります。
+    .remedy = 呼び出せるのは https の公開アドレスだけです（outbound.allow_loopback を設定した場合を除く）。
+delivery-unsigned = Webhook のシークレットが使えません。
+    .remedy = シークレットを更新してください。
+mail-refused = メール サーバーがメッセージを拒否しました。
+    .remedy = 構成の [mail] にある差出人と宛先を確認してください。
+mail-address-malformed = 差出人または宛先がメール アドレスではありません。
+    .remedy = 構成の mail.from と mail.to を直してください。
+
+### Notices: mails
+mail-subject = [Tieline] { $name }: { $state }
+mail-trouble = 統合アカウント「{ $name }」の状態が「{ $state }」になりました。
+mail-recovered = 統合アカウント「{ $name }」は復旧し、「{ $state }」になりました。
+mail-since = 開始: { $time }
+mail-before = その前の状態: { $state }（{ $lasted }）
+mail-changes = この間に状態が { $count } 回変わりました。
+mail-cause = 原因: { $cause }
+mail-remedy = 対処: { $remedy }
+mail-foot = 変化ごとに 1 通お送りし、復旧したときにもお知らせします。
+mail-webhook-subject = [Tieline] Webhook を無効にしました: { $url }
+state-word-not_connected = 未接続
+state-word-connected = 接続済み
+state-word-degraded = 低下
+state-word-needs_consent = 同意が必要
+state-word-misconfigured = 設定エラー
+state-word-unreachable = 到達不能
+span-days = { $count } 日
+span-hours = { $count } 時間
+span-minutes = { $count } 分
+span-seconds = { $count } 秒
+
 ### Everything else
 not-found = 該当する項目がありません（{ $what }）。
     .remedy = 削除された可能性があります。一覧に戻ってください。

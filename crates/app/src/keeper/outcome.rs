@@ -75,13 +75,13 @@ impl Keeper {
         credentials::note(&self.0.store, &job.account, by, &refused, now.wall).await;
         match (stored, token) {
             (true, Some(token)) => {
-                count("renewed", "renewed");
+                count("renewed");
                 tracing::info!(account = %id, generation, "a token was renewed");
                 job.slot.put(&token, job.epoch);
                 Ok(token)
             }
             (true, None) => {
-                count("failed", unusable.code());
+                count_failure(&unusable);
                 tracing::warn!(account = %id, code = unusable.code(), "a renewal failed");
                 self.old_or(
                     job.slot,
@@ -97,7 +97,7 @@ impl Keeper {
     /// it is our own, whose commit was not acknowledged.
     async fn overtaken(&self, held: &Held<'_>) -> Answer {
         let id = held.job.account.id;
-        count("late", "renewal-overtaken");
+        count("late");
         tracing::warn!(account = %id, "a renewal came too late and was dropped");
         let job = self.read(id, held.job.slot).await?;
         match job.token.filter(|token| token.is_fresh(job.read_at)) {
@@ -217,7 +217,7 @@ impl Keeper {
         credentials::note_failure(&self.0.store, &job.account, &failure, now.wall).await;
         let result = Outcome::Failed(failed);
         let stored = self.persist(held, reply, &result, &change).await;
-        count("failed", failure.code());
+        count_failure(&failure);
         tracing::warn!(account = %id, code = failure.code(), state = %change.state, stored, "a renewal failed");
         if !stored {
             // Somebody else's result stands.
@@ -460,8 +460,14 @@ fn unstored_refusal() -> Refused {
     refused
 }
 
-fn count(outcome: &'static str, reason: &'static str) {
-    metrics::counter!("tieline_renewals_total", "outcome" => outcome, "reason" => reason)
+fn count(outcome: &'static str) {
+    metrics::counter!("tieline_renewals_total", "outcome" => outcome).increment(1);
+}
+
+fn count_failure(failure: &Failure) {
+    count("failed");
+    let (class, reason) = (failure.state().as_str(), failure.code());
+    metrics::counter!("tieline_renewal_failures_total", "class" => class, "reason" => reason)
         .increment(1);
 }
 

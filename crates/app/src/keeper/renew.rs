@@ -67,10 +67,6 @@ impl Keeper {
         let answer = self.renewal(account, &slot, need, &mut landing.reply).await;
         landing.slot.landed(&landing.reply);
         landing.reply.send(answer);
-        drop(landing);
-        if matches!(need, Need::Due(_)) {
-            self.forget_unused(account, &slot);
-        }
     }
 
     async fn renewal(&self, id: AccountId, slot: &Slot, need: Need, reply: &mut Reply) -> Answer {
@@ -151,6 +147,7 @@ impl Keeper {
         let Some(owner) = self.lease(&job, purpose).await? else {
             return Ok(None);
         };
+        job.slot.commit(reply);
         if matches!(need, Need::Due(_))
             && let Some(old) = job.token.as_ref().filter(|old| old.is_fresh(job.read_at))
         {
@@ -201,7 +198,7 @@ impl Keeper {
     /// sent, and a mark that says otherwise would cost a strict account its consent.
     fn release_later(&self, id: AccountId, owner: String) {
         let store = self.0.store.clone();
-        self.0.running.spawn(async move {
+        self.spawn(async move {
             let mut pause = Duration::from_millis(100);
             while let Err(error) = store.token_lease_release(id, &owner).await {
                 tracing::debug!(account = %id, %error, "releasing a lease is tried again");

@@ -15,6 +15,7 @@ mod credentials;
 mod drafts;
 mod interruption;
 mod limits;
+mod notices;
 mod opening;
 mod people;
 mod races;

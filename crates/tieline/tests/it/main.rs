@@ -15,8 +15,10 @@ mod gateway_names;
 mod keeper;
 mod life;
 mod line;
+mod notices;
 mod people;
 mod secrets;
+mod smtp;
 mod test_app;
 mod upstream;
 

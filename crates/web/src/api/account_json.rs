@@ -2,10 +2,8 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tieline_app::{AccountForm, Finding, Resolution, explain_reason};
-use tieline_core::{
-    Account, AccountEvent, CredentialSlot, GrantType, Language, Reason, RefreshTokenRotation,
-};
+use tieline_app::{AccountForm, Finding, Resolution, TimedEvent, explain_reason};
+use tieline_core::{Account, CredentialSlot, GrantType, Language, Reason, RefreshTokenRotation};
 use utoipa::ToSchema;
 
 use crate::api::body::Known;
@@ -183,14 +181,19 @@ impl AppliedJson {
 pub(crate) struct EventJson {
     id: String,
     at: String,
+    /// When the next change came; null for the latest.
+    until: Option<String>,
+    /// The state before; null for the first. The same as `to` where only the reason changed.
     from: Option<&'static str>,
     to: &'static str,
     reason: ReasonJson,
 }
 
 impl EventJson {
-    pub(crate) fn of(event: &AccountEvent, account: &Account, language: Language) -> Self {
+    pub(crate) fn of(timed: &TimedEvent, account: &Account, language: Language) -> Self {
+        let event = &timed.event;
         Self {
+            until: timed.until.map(time),
             id: event.id.to_string(),
             at: time(event.at),
             from: event.from.map(tieline_core::ConnectionState::as_str),

@@ -5,10 +5,12 @@ mod consent;
 mod consumers;
 mod credentials;
 mod headroom;
+mod notifications;
 mod pages;
 mod pane;
 mod sign_in;
 mod tables;
+mod timeline;
 mod view;
 
 pub(crate) use pages::{Trouble, not_found, status_of};
@@ -63,6 +65,24 @@ pub(crate) fn routes() -> Router<Site> {
         )
         .route("/consumers/{id}/limits", post(consumers::limits))
         .route("/consumers/{id}/remove", post(consumers::remove))
+        .route("/accounts/{id}/history", get(timeline::show))
+        .route(
+            "/notifications",
+            get(notifications::list).post(notifications::add),
+        )
+        .route(
+            "/notifications/{id}",
+            get(notifications::show).post(notifications::edit),
+        )
+        .route("/notifications/{id}/test", post(notifications::test))
+        .route("/notifications/{id}/enable", post(notifications::enable))
+        .route("/notifications/{id}/disable", post(notifications::disable))
+        .route("/notifications/{id}/rotate", post(notifications::rotate))
+        .route("/notifications/{id}/remove", post(notifications::remove))
+        .route(
+            "/notifications/{id}/deliveries/{message}/resend",
+            post(notifications::resend),
+        )
         .route("/activity", get(tables::activity))
         .route("/audit", get(tables::audit))
         .route("/users", get(tables::users).post(tables::user_add))

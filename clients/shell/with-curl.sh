@@ -57,7 +57,8 @@ expect "a batch" 'HTTP/1.1 200 OK' "$answer"
 expect "a batch's links" "$api/\\\$metadata#contacts" "$answer"
 
 # The metadata document, and what is upset when a row is gone.
-call "$api/\$metadata" | grep -q '<EntityType Name="contact"' || fail "metadata"
+metadata=$(call "$api/\$metadata")
+grep -q '<EntityType Name="contact"' <<<"$metadata" || fail "metadata"
 expect "deleting" '^204$' "$(call -X DELETE -o /dev/null -w '%{http_code}' "$row")"
 answer=$(call -D - "$row")
 expect "a row that is gone" '0x80040217' "$answer"

@@ -47,7 +47,7 @@ fn raw_sqlite() -> anyhow::Result<()> {
     for id in 0..ACCOUNTS {
         connection.execute(
             "INSERT INTO t VALUES (?1, 0, ?2)",
-            rusqlite::params![id, body],
+            rusqlite::params![i64::try_from(id)?, body],
         )?;
     }
     for together in [1, 8, 32, 128] {
@@ -56,7 +56,7 @@ fn raw_sqlite() -> anyhow::Result<()> {
         while begun.elapsed() < SPAN {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             for _ in 0..together {
-                update.execute(rusqlite::params![done % ACCOUNTS, body])?;
+                update.execute(rusqlite::params![i64::try_from(done % ACCOUNTS)?, body])?;
                 done += 1;
             }
             connection.execute_batch("COMMIT")?;

@@ -18,6 +18,9 @@ pub enum TokenError {
     /// The token service said no.
     #[error("the token service refused: {0}")]
     Refused(Box<Refusal>),
+    /// The certificate's key could not sign the request.
+    #[error("the certificate's key could not sign the request")]
+    Unsigned,
     /// Something answered that is not a token service.
     #[error("the answer (status {status}) is not one of a token service: {reason}")]
     Unintelligible {
@@ -87,6 +90,7 @@ impl TokenError {
     pub fn verdict(&self) -> Verdict {
         match self {
             TokenError::Transport(_) => Verdict::Unreachable,
+            TokenError::Unsigned => Verdict::Misconfigured,
             TokenError::Unintelligible { status, .. }
                 if (400..500).contains(status) && *status != 429 =>
             {
@@ -94,6 +98,29 @@ impl TokenError {
             }
             TokenError::Unintelligible { .. } => Verdict::Transient { retry_after: None },
             TokenError::Refused(refusal) => refusal.verdict(),
+        }
+    }
+}
+
+impl TokenError {
+    /// Whether the proof of who the application is was refused, and nothing else was looked at:
+    /// another proof may do better, and a refresh token that came along was not spent. RFC 6749,
+    /// section 5.2, has one word for it; Entra's numbers say it where that word is another.
+    #[must_use]
+    pub fn refuses_client(&self) -> bool {
+        let proof = |code: &u32| {
+            matches!(
+                code,
+                7_000_215 | 7_000_222 | 700_027 | 700_024 | 700_023 | 700_021 | 50_012 | 50_013
+            )
+        };
+        match self {
+            TokenError::Unsigned => true,
+            TokenError::Refused(refusal) => {
+                self.verdict() == Verdict::Misconfigured
+                    && (refusal.error == "invalid_client" || refusal.error_codes.iter().any(proof))
+            }
+            _ => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -24,14 +24,17 @@ use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
-use crate::forward::{Call, CallBody, forward};
+use crate::fair;
+use crate::forward::Call;
 use crate::guest::Calling;
+use crate::keep::CallBody;
+use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
 use crate::relay::{DIGESTS, check, relay};
 use crate::route::{Route, authority, is_beneath, route};
-use crate::turn::{Passing, Turner};
+use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
 
@@ -188,7 +191,7 @@ pub(crate) async fn answer(
     Ok(answer.map(told))
 }
 
-/// Admit, route, inject, forward, relay.
+/// Admit, route, wait, inject, forward, relay.
 async fn pass(
     worker: &Worker,
     request: Request<Incoming>,
@@ -209,13 +212,14 @@ async fn pass(
     let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
-    // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
-    // before a byte of its body is read.
+    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
 
     let ends = ends(worker, line, &head, &prefix, scheme);
     let mut headers = head.headers;
     let turner = turner(&mut headers, &ends);
-    let body = CallBody::of(body, settings, turner).await?;
+    let body = CallBody::of(body, settings, turner);
+    let body = fair::before_deadline(&terms, body).await?;
+    say_nothing(&body, &head.method, &mut headers);
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -223,9 +227,11 @@ async fn pass(
         headers,
         body,
     };
-    let answer = forward(worker, line, call).await?;
+    // The one place where a call waits for its turn: what can be kept of it is here by now, so
+    // that a slow sender takes no place at Dynamics.
+    let answer = fair::call(worker, caller, line, &terms, call).await?;
     check(&answer)?;
-    Ok(relay(answer, &head.method, accepted, &ends))
+    Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }
 
 /// What turns the links in the caller's body, where it can have any.
@@ -240,10 +246,19 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     Some(turner)
+}
+
+/// A call that could have a body and has none says so: HTTP/2 and chunks end one without a length,
+/// and IIS answers 411 to a request that says nothing.
+fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
+    let empty = matches!(body, CallBody::Kept(bytes) if bytes.is_empty());
+    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// The target, with the addresses in its query turned.
@@ -298,24 +313,37 @@ fn ends(
     head: &Parts,
     prefix: &str,
     scheme: &'static str,
-) -> Ends {
+) -> Rc<Ends> {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
-    let here = match called(authority(&head.uri, &head.headers)) {
-        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+    let called = called(authority(&head.uri, &head.headers))
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let scheme = match called {
+        Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            let scheme = match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,
                 _ => scheme,
-            };
-            [scheme, "://", called].concat()
+            }
         }
-        _ => configured.to_owned(),
+        None => scheme,
     };
-    Ends::new(Arc::clone(line), here, configured, prefix)
+    let way = Way {
+        line,
+        scheme,
+        called: called.unwrap_or_default(),
+        prefix,
+    };
+    worker.known.ends(&way, || {
+        let here = match called {
+            Some(called) => [scheme, "://", called].concat(),
+            None => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
+    })
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

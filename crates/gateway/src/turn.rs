@@ -1,11 +1,13 @@
 //! A body on its way through the gateway, its links turned where it has any.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::address::Turning;
@@ -17,6 +19,9 @@ use crate::part::Kind;
 /// So much of a compressed body is undone at a time: deflate may hide a thousand bytes in one.
 const PIECE_MAX: usize = 4 << 10;
 
+/// So much of an answer is looked for before it begins to go out.
+const AT_HAND_MAX: usize = 64 << 10;
+
 /// What turns the links of a kind of body.
 #[derive(Debug)]
 pub(crate) enum Turner {
@@ -26,11 +31,11 @@ pub(crate) enum Turner {
 
 impl Turner {
     /// None where a body of this kind has no links.
-    pub(crate) fn of(kind: &Kind, turning: impl FnOnce() -> Turning) -> Option<Self> {
+    pub(crate) fn of(kind: &Kind, turning: impl FnOnce() -> Arc<Turning>) -> Option<Self> {
         match kind {
-            Kind::Json => Some(Self::Json(Links::new(Arc::new(turning())))),
+            Kind::Json => Some(Self::Json(Links::new(turning()))),
             Kind::Multipart(boundary) => {
-                let batch = Batch::new(Arc::new(turning()), boundary);
+                let batch = Batch::new(turning(), boundary);
                 Some(Self::Batch(Box::new(batch)))
             }
             Kind::Http | Kind::Other => None,
@@ -76,19 +81,23 @@ pub(crate) enum CutOff<E> {
 
 /// A body that passes, or is turned on the way.
 #[derive(Debug)]
-pub(crate) struct Passing<B> {
+pub(crate) struct Passing<B: Body> {
     body: B,
-    turned: Option<Box<Turned>>,
+    turned: Option<Box<Turned<B::Error>>>,
 }
 
 #[derive(Debug)]
-struct Turned {
+struct Turned<E> {
     turner: Turner,
     decoder: Option<Decoder>,
     encoder: Option<Encoder>,
     /// Compressed bytes whose turn has not come.
     waiting: Bytes,
     stage: Stage,
+    /// Whether all of it was at hand.
+    whole: bool,
+    /// What goes out before anything else.
+    ready: VecDeque<Result<Frame<Bytes>, CutOff<E>>>,
 }
 
 #[derive(Debug)]
@@ -99,7 +108,7 @@ enum Stage {
     Done,
 }
 
-impl<B> Passing<B> {
+impl<B: Body> Passing<B> {
     /// A body that passes as it is.
     pub(crate) fn untouched(body: B) -> Self {
         Self { body, turned: None }
@@ -119,6 +128,8 @@ impl<B> Passing<B> {
             encoder: to.map(Encoder::new),
             waiting: Bytes::new(),
             stage: Stage::Streams,
+            whole: false,
+            ready: VecDeque::new(),
         };
         Self {
             body,
@@ -127,7 +138,50 @@ impl<B> Passing<B> {
     }
 }
 
-impl Turned {
+/// Takes what of an answer is there already: a short one most often is, all of it, and goes out with
+/// its length, in one piece.
+pub(crate) async fn at_hand<B>(mut answer: Response<Passing<B>>) -> Response<Passing<B>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let Passing { body, turned } = answer.body_mut();
+    if let Some(turned) = turned {
+        std::future::poll_fn(|context| {
+            turned.look_ahead(Pin::new(&mut *body), context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+    answer
+}
+
+impl<E> Turned<E> {
+    fn look_ahead<B>(&mut self, mut body: Pin<&mut B>, context: &mut Context<'_>)
+    where
+        B: Body<Data = Bytes, Error = E>,
+    {
+        let mut length = 0;
+        while length < AT_HAND_MAX {
+            match self.poll(body.as_mut(), context) {
+                Poll::Pending => return,
+                Poll::Ready(None) => {
+                    self.whole = true;
+                    return;
+                }
+                Poll::Ready(Some(polled)) => {
+                    let data = polled.as_ref().ok().and_then(Frame::data_ref);
+                    let more = data.map(Bytes::len);
+                    self.ready.push_back(polled);
+                    match more {
+                        Some(more) => length += more,
+                        // Trailers, or an end that came too early.
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
     /// What becomes of the next bytes.
     fn push(&mut self, piece: Bytes) -> io::Result<Bytes> {
         let plain = match &mut self.decoder {
@@ -140,6 +194,13 @@ impl Turned {
         };
         let turned = self.turner.turn(plain);
         self.encode(turned)
+    }
+
+    /// How much of what is ready has not gone out.
+    fn left(&self) -> u64 {
+        let pieces = self.ready.iter().filter_map(|ready| ready.as_ref().ok());
+        let lengths = pieces.filter_map(|frame| frame.data_ref().map(Bytes::len));
+        lengths.sum::<usize>() as u64
     }
 
     fn encode(&mut self, turned: Bytes) -> io::Result<Bytes> {
@@ -166,9 +227,9 @@ impl Turned {
         &mut self,
         body: Pin<&mut B>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff<B::Error>>>>
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff<E>>>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes, Error = E>,
     {
         let mut body = body;
         loop {
@@ -231,20 +292,26 @@ where
         let body = Pin::new(&mut this.body);
         match &mut this.turned {
             None => body.poll_frame(context).map_err(CutOff::Source),
-            Some(turned) => turned.poll(body, context),
+            Some(turned) => match turned.ready.pop_front() {
+                Some(ready) => Poll::Ready(Some(ready)),
+                None => turned.poll(body, context),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.turned {
             None => self.body.is_end_stream(),
-            Some(turned) => matches!(turned.stage, Stage::Done | Stage::Ended(None)),
+            Some(turned) => {
+                turned.ready.is_empty() && matches!(turned.stage, Stage::Done | Stage::Ended(None))
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.turned {
+        match &self.turned {
             None => self.body.size_hint(),
+            Some(turned) if turned.whole => SizeHint::with_exact(turned.left()),
             Some(_) => SizeHint::default(),
         }
     }

@@ -17,6 +17,7 @@ use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, S
 use super::slot::{Answer, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
+use crate::credentials;
 use crate::error::{Refused, Who};
 use crate::obtain::{Attempt, Failure, Obtained};
 use crate::settings::client_key;
@@ -66,10 +67,6 @@ impl Keeper {
         let answer = self.renewal(account, &slot, need, &mut landing.reply).await;
         landing.slot.landed(&landing.reply);
         landing.reply.send(answer);
-        drop(landing);
-        if matches!(need, Need::Due(_)) {
-            self.forget_unused(account, &slot);
-        }
     }
 
     async fn renewal(&self, id: AccountId, slot: &Slot, need: Need, reply: &mut Reply) -> Answer {
@@ -82,7 +79,7 @@ impl Keeper {
             // Before the row is read: what happens after that is not missed.
             woken.as_mut().enable();
             let job = self.read(id, slot).await?;
-            match protocol::step(&view(&job, self.gate_is_news(&job)), need) {
+            match protocol::step(&view(&job, need, self.gate_is_news(&job)), need) {
                 Step::Adopt => {
                     if let Some(token) = &job.token {
                         slot.put(token, job.epoch);
@@ -150,6 +147,13 @@ impl Keeper {
         let Some(owner) = self.lease(&job, purpose).await? else {
             return Ok(None);
         };
+        job.slot.commit(reply);
+        if matches!(need, Need::Due(_))
+            && let Some(old) = job.token.as_ref().filter(|old| old.is_fresh(job.read_at))
+        {
+            // Nobody has to wait for a renewal whose time has merely come.
+            job.slot.put(old, job.epoch);
+        }
         let mut held = Held {
             job,
             need,
@@ -194,7 +198,7 @@ impl Keeper {
     /// sent, and a mark that says otherwise would cost a strict account its consent.
     fn release_later(&self, id: AccountId, owner: String) {
         let store = self.0.store.clone();
-        self.0.running.spawn(async move {
+        self.spawn(async move {
             let mut pause = Duration::from_millis(100);
             while let Err(error) = store.token_lease_release(id, &owner).await {
                 tracing::debug!(account = %id, %error, "releasing a lease is tried again");
@@ -277,10 +281,7 @@ impl Keeper {
         {
             return Err(Failure::OtherClient);
         }
-        let secret = self
-            .0
-            .store
-            .account_client_secret(account.id)
+        let credentials = credentials::offered(&self.0.store, account)
             .await
             .map_err(|error| self.unsealed(account, &error))?;
         let previous = match reuse_of(account, &job.row) {
@@ -290,7 +291,7 @@ impl Keeper {
         let attempt = Attempt {
             endpoints: &endpoints,
             client_id: &account.client_id,
-            secret,
+            credentials,
             api_url: api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
@@ -302,7 +303,7 @@ impl Keeper {
     }
 
     fn unsealed(&self, account: &Account, error: &StoreError) -> Failure {
-        tracing::error!(account = %account.id, %error, "the client secret cannot be read");
+        tracing::error!(account = %account.id, %error, "the credentials cannot be read");
         match error {
             StoreError::Sealed { .. } => Failure::Settings,
             _ => Failure::Database,
@@ -361,12 +362,14 @@ impl Drop for LeaseWait {
 
 // === what a row says ===
 
-fn view(job: &Job<'_>, service_is_back: bool) -> View {
+fn view(job: &Job<'_>, need: Need, service_is_back: bool) -> View {
     let (account, row) = (&job.account, &job.row);
+    // Callers go on with the token of an older configuration until the new one has brought its
+    // first: it is one of the same organization, or it would have been taken away with the change.
     let usable = |token: &Arc<LiveToken>| {
         token.is_fresh(job.read_at)
             && token.is_of_the_past(job.read_at)
-            && issued_here(account, row)
+            && (need == Need::Fresh || issued_here(account, row))
     };
     let dead = row.blocked_key.as_deref() == Some(&blocked_key(account.version, row.generation));
     let paused = row.failures > 0

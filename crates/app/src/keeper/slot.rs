@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::{Notify, oneshot};
@@ -277,6 +276,16 @@ impl Slot {
         })
     }
 
+    /// A flight that only kept a schedule has come so far that it brings a token: callers may join.
+    pub(super) fn commit(&self, reply: &Reply) {
+        self.with_busy(|busy| match &mut busy.flight {
+            Some((need @ Need::Due(_), serial, _)) if *serial == reply.serial => {
+                *need = Need::Fresh;
+            }
+            _ => {}
+        });
+    }
+
     /// Lets no other renewal begin until [`Slot::landed`].
     pub(super) fn hold(&self, reply: &Reply, refused: Refused) {
         self.with_busy(|busy| busy.held = Some((reply.serial, refused)));
@@ -321,8 +330,8 @@ impl Slot {
     }
 }
 
-/// An account's place, held from outside the keeper: a look at it costs no look into a map. Places
-/// are never taken away, so what it shows is what the keeper holds.
+/// An account's place, held from outside the keeper: a look at it costs no look into a map. A place
+/// that is held is not taken away, so what it shows is what the keeper holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat(Arc<Slot>);
 
@@ -331,15 +340,9 @@ impl Seat {
         Self(slot)
     }
 
-    /// The token, if it may be handed out and nobody needs to begin its renewal.
-    pub(crate) fn fresh(&self, wall: DateTime<Utc>) -> Option<Arc<LiveToken>> {
-        let now = Moment {
-            wall,
-            steady: Instant::now(),
-        };
-        self.0
-            .fresh(now)
-            .filter(|token| !token.is_due_unnoticed(now))
+    /// The token, if it may be handed out.
+    pub(super) fn fresh(&self, now: Moment) -> Option<Arc<LiveToken>> {
+        self.0.fresh(now)
     }
 
     /// Notes that the account is in use.
@@ -395,7 +398,7 @@ impl Cooling {
 }
 
 /// Whether a flight started for `under_way` also serves `need`. One that only keeps a schedule
-/// serves nobody else: it gives way where a caller would wait.
+/// serves nobody else before it is committed: it gives way where a caller would wait.
 fn joins(need: Need, under_way: Need) -> bool {
     match (need, under_way) {
         (Need::Due(_), _) | (_, Need::Now) => true,

@@ -275,6 +275,39 @@ fn a_compressed_answer_stays_compressed_and_its_links_lead_back() {
 }
 
 #[test]
+fn an_answer_that_is_there_goes_out_with_its_new_length() {
+    let upstream = Upstream::start(|seen| {
+        let body = format!("{{\"@odata.id\":\"{}/api/x\"}}", origin(seen));
+        if seen.line.contains("begun") {
+            let length = body.len() + 1;
+            return format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}HANG"
+            )
+            .into_bytes();
+        }
+        answer("200 OK", "Content-Type: application/json\r\n", &body)
+    });
+    let line = line(&upstream);
+    let answered = line.get("/api/data/v9.2/x", "");
+    let body = format!("{{\"@odata.id\":\"http://{}/api/x\"}}", line.gateway);
+    let length = format!("content-length: {}\r\n", body.len());
+    assert!(answered.contains(&length), "{answered}");
+    assert!(answered.ends_with(&format!("\r\n\r\n{body}")), "{answered}");
+    // What has only begun is passed on as far as it has come.
+    let mut stream = line.connect();
+    let request = line.request("GET /api/data/v9.2/begun", "", "");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut come = String::new();
+    while !come.contains(&body) {
+        let mut piece = [0; 1000];
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "{come}");
+        come += std::str::from_utf8(&piece[..read]).unwrap();
+    }
+    assert!(come.contains("transfer-encoding: chunked\r\n"), "{come}");
+}
+
+#[test]
 fn what_has_no_links_passes_as_it_was_compressed() {
     let upstream = Upstream::start(compressing);
     let line = line(&upstream);

@@ -13,6 +13,7 @@ async fn killed_within_a_renewal(rules: Rules) -> (Line, Value) {
     });
     let fault = line.control("/faults", &late).await;
     let server = line.serve(0);
+    // Boxed, so that dropping it ends what it borrows.
     let mut calling = Box::pin(line.call(&server));
     loop {
         tokio::select! {

@@ -49,7 +49,8 @@ impl Stage {
         if mail_port.is_some() {
             // The background work writes the same; here nothing happens before it.
             let settle = TimeDelta::seconds(60);
-            let set = store.mail_recipients_set(&[OPS.to_owned()], settle);
+            let receivers = [OPS.to_owned()];
+            let set = store.mail_recipients_set(&receivers, settle);
             set.await.unwrap();
         }
         let start: DateTime<Utc> = "2026-11-23T08:00:00Z".parse().unwrap();
@@ -102,6 +103,7 @@ impl Stage {
             rotation: RefreshTokenRotation::Auto,
             notes: String::new(),
             secret_expires_on: None,
+            credentials: Vec::new(),
         };
         let now = self.clock.now();
         let id = AccountId::generate(now);

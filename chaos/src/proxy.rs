@@ -66,6 +66,22 @@ pub(crate) enum Hold {
     Keep,
 }
 
+/// What is sent for a request.
+#[derive(Debug)]
+struct Answer {
+    account: usize,
+    /// Of the request.
+    number: usize,
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    HangUp,
+}
+
 #[derive(Debug)]
 struct Upstream {
     http: reqwest::Client,
@@ -149,30 +165,32 @@ impl Proxy {
             let (proxy, upstream) = (self.clone(), Arc::clone(upstream));
             // In a task of its own: it goes on when this connection ends.
             let answer = tokio::spawn(async move { proxy.pass(request, &upstream).await });
-            let (account, number, bytes) = answer.await??;
+            let answer = answer.await?;
             let kept = Duration::from_millis(self.kept.load(Ordering::Relaxed));
             tokio::time::sleep(kept).await;
             let mut hold = self.hold.subscribe();
             hold.wait_for(|hold| *hold == Hold::Pass).await?;
-            stream.write_all(&bytes).await?;
+            stream.write_all(&answer.bytes).await?;
             stream.flush().await?;
-            self.ledger().asked[number].answered = Some(Utc::now());
-            let _ = self.events.send(Event::Answered(account));
-            if bytes.is_empty() {
+            self.ledger().asked[answer.number].answered = Some(Utc::now());
+            let _ = self.events.send(Event::Answered(answer.account));
+            if answer.then == Then::HangUp {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Notes a request, carries it out, and gives the answer's bytes: none when there is none.
-    async fn pass(
-        &self,
-        request: http::Message,
-        upstream: &Upstream,
-    ) -> anyhow::Result<(usize, usize, Vec<u8>)> {
+    /// Notes a request, carries it out, and gives what is to be sent for it.
+    async fn pass(&self, request: http::Message, upstream: &Upstream) -> Answer {
         let (account, number) = self.note(&request.body);
         let _ = self.events.send(Event::Arrived(account));
+        let ended = |bytes: String| Answer {
+            account,
+            number,
+            bytes: bytes.into_bytes(),
+            then: Then::HangUp,
+        };
         let sent = upstream
             .http
             .post(&upstream.token_url)
@@ -182,24 +200,29 @@ impl Proxy {
             .send()
             .await;
         let Ok(answer) = sent else {
-            return Ok((account, number, Vec::new()));
+            return ended(String::new());
         };
         let status = answer.status();
         let mut head = format!("HTTP/1.1 {status}\r\n");
         for name in ["content-type", "retry-after"] {
-            if let Some(value) = answer.headers().get(name).and_then(|v| v.to_str().ok()) {
+            let value = answer.headers().get(name);
+            if let Some(value) = value.and_then(|value| value.to_str().ok()) {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
         }
         let Ok(body) = answer.bytes().await else {
             // An answer that was cut is passed on as one.
-            let cut = format!("{head}content-length: 1000\r\n\r\n{{");
-            return Ok((account, number, cut.into_bytes()));
+            return ended(format!("{head}content-length: 1000\r\n\r\n{{"));
         };
         self.learn(account, number, status.as_u16(), &body);
         let mut bytes = format!("{head}content-length: {}\r\n\r\n", body.len()).into_bytes();
         bytes.extend_from_slice(&body);
-        Ok((account, number, bytes))
+        Answer {
+            account,
+            number,
+            bytes,
+            then: Then::GoOn,
+        }
     }
 
     fn note(&self, form: &[u8]) -> (usize, usize) {

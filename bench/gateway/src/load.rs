@@ -178,7 +178,12 @@ impl Client {
                 Stream::Tls(Box::new(connector.connect(name, stream).await.unwrap()))
             }
         };
-        Self { stream, account, buffer: vec![0; 256 * 1024], request: Vec::new() }
+        Self {
+            stream,
+            account,
+            buffer: vec![0; 256 * 1024],
+            request: Vec::new(),
+        }
     }
 
     async fn ask(&mut self, door: &Door, question: Question) {
@@ -213,7 +218,11 @@ impl Client {
         } else {
             String::new()
         };
-        let secret = if door.direct.is_some() { words::token(account) } else { words::key(key) };
+        let secret = if door.direct.is_some() {
+            words::token(account)
+        } else {
+            words::key(key)
+        };
         let port = door.address.port();
         write!(
             to,
@@ -225,7 +234,11 @@ impl Client {
         .unwrap();
         if question.body > 0 {
             let length = question.body;
-            write!(to, "Content-Type: application/json\r\nContent-Length: {length}\r\n").unwrap();
+            write!(
+                to,
+                "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+            )
+            .unwrap();
         }
         to.extend_from_slice(b"\r\n");
         if question.body > 0 {
@@ -254,11 +267,20 @@ impl Client {
             length += self.more(length).await;
             let mut headers = [httparse::EMPTY_HEADER; 48];
             let mut answer = httparse::Response::new(&mut headers);
-            if let httparse::Status::Complete(head) = answer.parse(&self.buffer[..length]).unwrap() {
+            if let httparse::Status::Complete(head) = answer.parse(&self.buffer[..length]).unwrap()
+            {
                 let whole = String::from_utf8_lossy(&self.buffer[..length.min(2000)]);
                 assert_eq!(answer.code, Some(200), "{whole}");
-                let found = answer.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
-                let body = found.map(|h| std::str::from_utf8(h.value).unwrap().parse::<usize>().unwrap());
+                let found = answer
+                    .headers
+                    .iter()
+                    .find(|h| h.name.eq_ignore_ascii_case("content-length"));
+                let body = found.map(|h| {
+                    std::str::from_utf8(h.value)
+                        .unwrap()
+                        .parse::<usize>()
+                        .unwrap()
+                });
                 break (head, body);
             }
         };
@@ -272,7 +294,8 @@ impl Client {
             // Chunked; the bodies hold nothing that looks like the end.
             None => {
                 const END: &[u8] = b"\r\n0\r\n\r\n";
-                let mut tail = self.buffer[head.max(length.saturating_sub(END.len()))..length].to_vec();
+                let mut tail =
+                    self.buffer[head.max(length.saturating_sub(END.len()))..length].to_vec();
                 while !tail.ends_with(END) {
                     let read = self.more(0).await;
                     tail.extend_from_slice(&self.buffer[read.saturating_sub(END.len())..read]);

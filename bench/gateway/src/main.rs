@@ -12,6 +12,7 @@ mod words;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,33 +55,87 @@ struct Cell_ {
 
 const CELLS: &[Cell_] = &[
     cell("get-tls", "GET, 600 bytes, TLS upstream", "small", 0, true),
-    cell("get-plain", "GET, 600 bytes, plain upstream", "small", 0, false),
-    cell("post-tls", "POST of 2 kB, TLS upstream", "small", 2000, true),
-    cell("post-plain", "POST of 2 kB, plain upstream", "small", 2000, false),
-    cell("file-tls", "100 kB without links, TLS upstream", "file", 0, true),
-    cell("page-tls", "100 kB page with links, TLS upstream", "page", 0, true),
-    cell("large-file-tls", "10 MB without links, TLS upstream", "large_file", 0, true),
-    cell("large-page-tls", "10 MB page with links, TLS upstream", "large_page", 0, true),
+    cell(
+        "get-plain",
+        "GET, 600 bytes, plain upstream",
+        "small",
+        0,
+        false,
+    ),
+    cell(
+        "post-tls",
+        "POST of 2 kB, TLS upstream",
+        "small",
+        2000,
+        true,
+    ),
+    cell(
+        "post-plain",
+        "POST of 2 kB, plain upstream",
+        "small",
+        2000,
+        false,
+    ),
+    cell(
+        "file-tls",
+        "100 kB without links, TLS upstream",
+        "file",
+        0,
+        true,
+    ),
+    cell(
+        "page-tls",
+        "100 kB page with links, TLS upstream",
+        "page",
+        0,
+        true,
+    ),
+    cell(
+        "large-file-tls",
+        "10 MB without links, TLS upstream",
+        "large_file",
+        0,
+        true,
+    ),
+    cell(
+        "large-page-tls",
+        "10 MB page with links, TLS upstream",
+        "large_page",
+        0,
+        true,
+    ),
 ];
 
-const fn cell(name: &'static str, title: &'static str, path: &'static str, body: usize, secure: bool) -> Cell_ {
+const fn cell(
+    name: &'static str,
+    title: &'static str,
+    path: &'static str,
+    body: usize,
+    secure: bool,
+) -> Cell_ {
     let connections = match path.as_bytes() {
         b"large_file" | b"large_page" => 8,
         _ => CONNECTIONS,
     };
-    Cell_ { name, title, question: Question { path, body }, secure, connections }
+    Cell_ {
+        name,
+        title,
+        question: Question { path, body },
+        secure,
+        connections,
+    }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .unwrap();
-    runtime.block_on(run());
+    runtime.block_on(run())
 }
 
-async fn run() {
+async fn run() -> ExitCode {
     let bench = Bench::prepare().await;
     let mut holds = true;
     for cell in CELLS.iter().filter(|cell| bench.wants(cell.name)) {
@@ -98,8 +153,9 @@ async fn run() {
     let _ = std::fs::remove_dir_all(&bench.directory);
     if !holds {
         println!("\nA cell is void: something else used the machine. Run it again.");
-        std::process::exit(1);
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 impl Bench {
@@ -153,27 +209,52 @@ impl Bench {
         }
     }
 
-    async fn gateway(&self, name: &str, accounts: usize, live: usize, secure: bool) -> peers::Proxy {
+    async fn gateway(
+        &self,
+        name: &str,
+        accounts: usize,
+        live: usize,
+        secure: bool,
+    ) -> peers::Proxy {
         let data = self.directory.join(name.replace(' ', "-"));
-        let what = Seed { accounts, live, consumers: KEYS.min(accounts), api_url: &self.api_url(secure) };
-        seed(&self.tieline, &data, &what);
+        let what = Seed {
+            accounts,
+            live,
+            consumers: KEYS.min(accounts),
+            api_url: &self.api_url(secure),
+        };
+        seed(&data, &what).await;
         peers::tieline(name, &self.tieline, &data, &self.ca)
     }
 
     async fn contenders(&self, cell: &Cell_) -> Vec<Contender> {
         let port = if cell.secure { self.secure } else { self.plain };
-        let buffers = if cell.question.path == "small" { "16k" } else { "64k" };
-        let to = To { port, secure: cell.secure, buffers };
+        let buffers = if cell.question.path == "small" {
+            "16k"
+        } else {
+            "64k"
+        };
+        let to = To {
+            port,
+            secure: cell.secure,
+            buffers,
+        };
         let (at, ca) = (&self.directory, &self.ca);
         let proxies = [
             peers::nginx("nginx", at, ca, KEYS, &to),
             peers::nginx("nginx again", at, ca, KEYS, &to),
-            self.gateway(&format!("Tieline {}", cell.name), KEYS, KEYS, cell.secure).await,
+            self.gateway(&format!("Tieline {}", cell.name), KEYS, KEYS, cell.secure)
+                .await,
             peers::axum(&self.peer, at, ca, KEYS, &to),
         ];
         let mut all = Vec::new();
         for (number, proxy) in proxies.into_iter().enumerate() {
-            let door = Door { address: proxy.address, account_in_path: number == 2, direct: None, round: None };
+            let door = Door {
+                address: proxy.address,
+                account_in_path: number == 2,
+                direct: None,
+                round: None,
+            };
             let clients = Clients::connect(door, cell.connections).await;
             all.push(Contender { proxy, clients });
         }
@@ -182,7 +263,11 @@ impl Bench {
 
     async fn cell(&self, cell: &Cell_) -> bool {
         let mut all = self.contenders(cell).await;
-        let rounds = if cell.question.path == "small" { self.rounds } else { self.rounds.div_ceil(2) };
+        let rounds = if cell.question.path == "small" {
+            self.rounds
+        } else {
+            self.rounds.div_ceil(2)
+        };
         let samples = rounds_of(&mut all, cell.question, rounds).await;
         samples.print(cell.title)
     }
@@ -213,7 +298,10 @@ impl Bench {
             take(0, direct.pace(cell.question, rate, time).await);
             for turn in 0..all.len() {
                 let at = (round + turn) % all.len();
-                take(at + 1, all[at].clients.pace(cell.question, rate, time).await);
+                take(
+                    at + 1,
+                    all[at].clients.pace(cell.question, rate, time).await,
+                );
             }
         }
         println!("\n### Added at {rate} requests a second, TLS upstream (p50)\n");
@@ -226,8 +314,17 @@ impl Bench {
                 "| {} | {:.0} | {:.0} | {:.2} |",
                 contender.proxy.name,
                 median(p50[number + 1].clone()),
-                median(rounds.clone().map(|round| added(number + 1, round)).collect()),
-                median(rounds.map(|round| added(number + 1, round) / added(1, round)).collect()),
+                median(
+                    rounds
+                        .clone()
+                        .map(|round| added(number + 1, round))
+                        .collect()
+                ),
+                median(
+                    rounds
+                        .map(|round| added(number + 1, round) / added(1, round))
+                        .collect()
+                ),
             );
         }
     }
@@ -241,12 +338,24 @@ impl Bench {
         clients.ask_all(CELLS[0].question, 60_000).await;
         println!("\n### Memory\n\n| | MB |\n|---|---|");
         println!("| Tieline at its start | {begin:.0} |");
-        println!("| with 10,000 accounts used over 256 connections, 60,000 calls | {:.0} |", proxy.rss());
+        println!(
+            "| with 10,000 accounts used over 256 connections, 60,000 calls | {:.0} |",
+            proxy.rss()
+        );
     }
 
     fn round_door(&self, proxy: &peers::Proxy, accounts: usize) -> Door {
-        let round = Round { accounts, next: Cell::new(0), key: KEYS };
-        Door { address: proxy.address, account_in_path: true, direct: None, round: Some(Rc::new(round)) }
+        let round = Round {
+            accounts,
+            next: Cell::new(0),
+            key: KEYS,
+        };
+        Door {
+            address: proxy.address,
+            account_in_path: true,
+            direct: None,
+            round: Some(Rc::new(round)),
+        }
     }
 
     /// A million accounts beside a thousand.
@@ -290,7 +399,7 @@ async fn listener() -> (TcpListener, u16) {
 
 /// An authority of our own, its file, and a certificate for `localhost`.
 fn certificates(directory: &Path) -> (PathBuf, Arc<rustls::ServerConfig>, rustls::RootCertStore) {
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let root = authority.self_signed(&authority_key).unwrap();
@@ -308,6 +417,8 @@ fn certificates(directory: &Path) -> (PathBuf, Arc<rustls::ServerConfig>, rustls
         .unwrap();
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from(root.der().to_vec())).unwrap();
+    roots
+        .add(CertificateDer::from(root.der().to_vec()))
+        .unwrap();
     (file, Arc::new(server), roots)
 }

@@ -36,17 +36,27 @@ pub async fn rounds(all: &mut [Contender], question: Question, rounds: usize) ->
     let mut rows = vec![vec![None; rounds]; all.len()];
     for contender in all.iter_mut() {
         // Connections are made and accounts looked up before anything counts.
-        contender.clients.ask_all(question, 300.min(40_000_000 / answer_size(question))).await;
+        contender
+            .clients
+            .ask_all(question, 300_usize.min(40_000_000 / answer_size(question)))
+            .await;
     }
     for round in 0..rounds {
         for turn in 0..all.len() {
             // Who follows whom changes too.
-            let step = if round % 2 == 0 { turn } else { all.len() - 1 - turn };
+            let step = if round % 2 == 0 {
+                turn
+            } else {
+                all.len() - 1 - turn
+            };
             let at = (round + step) % all.len();
             rows[at][round] = sample(&mut all[at], question).await;
         }
     }
-    Samples { names: all.iter().map(|c| c.proxy.name.clone()).collect(), rows }
+    Samples {
+        names: all.iter().map(|c| c.proxy.name.clone()).collect(),
+        rows,
+    }
 }
 
 fn answer_size(question: Question) -> usize {
@@ -66,9 +76,16 @@ async fn sample(contender: &mut Contender, question: Question) -> Option<Sample>
         return None;
     };
     let seconds = (end - begin).as_secs_f64();
-    let (cpu, count) = ((cpu_end - cpu_begin) as f64 / 1e9, (count_end - count_begin) as f64);
+    let (cpu, count) = (
+        (cpu_end - cpu_begin) as f64 / 1e9,
+        (count_end - count_begin) as f64,
+    );
     let busy = cpu / seconds;
-    (count > 0.0 && busy >= BUSY).then(|| Sample { cpu: cpu / count * 1e6, rate: count / seconds, busy })
+    (count > 0.0 && busy >= BUSY).then(|| Sample {
+        cpu: cpu / count * 1e6,
+        rate: count / seconds,
+        busy,
+    })
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -88,7 +105,11 @@ impl Samples {
     /// The median of the rounds' own ratios to the contender of a name.
     pub fn ratio(&self, at: usize, reference: usize, of: impl Fn(&Sample) -> f64) -> f64 {
         let pairs = self.rows[at].iter().zip(&self.rows[reference]);
-        median(pairs.filter_map(|(a, b)| Some(of(a.as_ref()?) / of(b.as_ref()?))).collect())
+        median(
+            pairs
+                .filter_map(|(a, b)| Some(of(a.as_ref()?) / of(b.as_ref()?)))
+                .collect(),
+        )
     }
 
     /// Prints a table against the first contender; says whether the second, which is the same

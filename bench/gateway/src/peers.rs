@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,11 @@ impl Proxy {
             .spawn()
             .unwrap();
         let address = address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
-        let proxy = Self { name: name.to_owned(), address, child };
+        let proxy = Self {
+            name: name.to_owned(),
+            address,
+            child,
+        };
         if address.port() > 0 {
             proxy.wait();
         }
@@ -45,7 +49,9 @@ impl Proxy {
         let main = self.child.id();
         let children = format!("/proc/{main}/task/{main}/children");
         let children = std::fs::read_to_string(children).unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
         std::iter::once(main).chain(children).collect()
     }
 
@@ -53,11 +59,17 @@ impl Proxy {
     pub fn cpu(&self) -> u64 {
         let mut sum = 0;
         for pid in self.pids() {
-            let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
             for task in tasks.flatten() {
                 let stat = std::fs::read_to_string(task.path().join("schedstat"));
                 let stat = stat.unwrap_or_default();
-                sum += stat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+                sum += stat
+                    .split(' ')
+                    .next()
+                    .and_then(|ns| ns.parse::<u64>().ok())
+                    .unwrap_or(0);
             }
         }
         sum
@@ -70,7 +82,9 @@ impl Proxy {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
             let number = line.and_then(|line| line.trim().split(' ').next());
-            kilobytes += number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+            kilobytes += number
+                .and_then(|number| number.parse::<u64>().ok())
+                .unwrap_or(0);
         }
         kilobytes as f64 / 1024.0
     }
@@ -79,31 +93,52 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         // A clean end where one is known: SIGTERM by `kill`, which needs no unsafe code here.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Tieline, as it is shipped and with everything on.
 pub fn tieline(name: &str, program: &Path, data: &Path, ca: &Path) -> Proxy {
     let (data, ca) = (data.to_str().unwrap(), ca.to_str().unwrap());
     let password = format!("{data}/password");
-    std::fs::write(&password, "a password for nobody\n").unwrap();
+    std::fs::write(password.as_str(), "a password for nobody\n").unwrap();
     let arguments = [
-        "serve", "--data-dir", data, "--console", "127.0.0.1:0", "--gateway", "127.0.0.1:0",
-        "--allow-loopback", "--ca-file", ca, "--admin-password-file", &password,
+        "serve",
+        "--data-dir",
+        data,
+        "--console",
+        "127.0.0.1:0",
+        "--gateway",
+        "127.0.0.1:0",
+        "--allow-loopback",
+        "--ca-file",
+        ca,
+        "--admin-password-file",
+        password.as_str(),
     ];
     let mut proxy = Proxy::start(name, None, program, &arguments);
     let deadline = Instant::now() + Duration::from_secs(60);
     let port = loop {
         let text = std::fs::read_to_string(format!("{data}/server.json")).unwrap_or_default();
-        let port = text.split("\"gateway_url\": \"http://localhost:").nth(1).and_then(|rest| {
-            rest.split(['/', '"']).next().and_then(|port| port.parse().ok())
-        });
+        let port = text
+            .split("\"gateway_url\": \"http://localhost:")
+            .nth(1)
+            .and_then(|rest| {
+                rest.split(['/', '"'])
+                    .next()
+                    .and_then(|port| port.parse().ok())
+            });
         if let Some(port) = port {
             break port;
         }
@@ -143,7 +178,11 @@ pub fn nginx(name: &str, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) 
     } else {
         String::new()
     };
-    let (scheme, upstream, buffers) = (if to.secure { "https" } else { "http" }, to.port, to.buffers);
+    let (scheme, upstream, buffers) = (
+        if to.secure { "https" } else { "http" },
+        to.port,
+        to.buffers,
+    );
     let here_shown = here.display();
     let text = format!(
         "daemon off; worker_processes 1; pid {here_shown}/pid; error_log {here_shown}/error.log;\n\
@@ -171,17 +210,27 @@ pub fn nginx(name: &str, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) 
 }
 
 /// axum and reqwest.
-pub fn axum(program: &PathBuf, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) -> Proxy {
+pub fn axum(program: &Path, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) -> Proxy {
     let file = directory.join("keys");
     let mut text = String::new();
     for number in 0..keys {
-        let _ = writeln!(text, "Bearer {}\tBearer {}", words::key(number), words::token(number));
+        let _ = writeln!(
+            text,
+            "Bearer {}\tBearer {}",
+            words::key(number),
+            words::token(number)
+        );
     }
     std::fs::write(&file, text).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let scheme = if to.secure { "https" } else { "http" };
     let upstream = format!("{scheme}://localhost:{}", to.port);
     let listen = address.to_string();
-    let arguments = [&listen, &upstream, ca.to_str().unwrap(), file.to_str().unwrap()];
+    let arguments = [
+        listen.as_str(),
+        upstream.as_str(),
+        ca.to_str().unwrap(),
+        file.to_str().unwrap(),
+    ];
     Proxy::start("axum + reqwest", Some(address), program, &arguments)
 }

@@ -2,10 +2,11 @@
 //! renewed while something is measured.
 
 use std::path::Path;
-use std::process::Command;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Transaction, params};
+use tieline_store::{Migrations, Store};
 use tieline_vault::{AssociatedData, KeyRing, api_key};
 
 use crate::words;
@@ -22,17 +23,27 @@ pub struct Seed<'a> {
 }
 
 /// Makes the database in a data directory.
-pub fn seed(tieline: &Path, data: &Path, seed: &Seed<'_>) {
+pub async fn seed(data: &Path, seed: &Seed<'_>) {
     std::fs::create_dir_all(data).unwrap();
-    let migrated = Command::new(tieline).arg("migrate").arg("--data-dir").arg(data).output();
-    let migrated = migrated.unwrap();
-    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-    let keys = KeyRing::load_or_create(data).unwrap();
-    let mut database = Connection::open(data.join("tieline.db")).unwrap();
-    database.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF").unwrap();
-    let workspace: String =
-        database.query_row("SELECT id FROM workspace", [], |row| row.get(0)).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let keys = Arc::new(KeyRing::load_or_create(data).unwrap());
+    let file = data.join("tieline.db");
+    let url = format!("sqlite://{}", file.display());
+    drop(
+        Store::open(&url, Arc::clone(&keys), Migrations::Run)
+            .await
+            .unwrap(),
+    );
+    let mut database = Connection::open(file).unwrap();
+    database
+        .execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF")
+        .unwrap();
+    let workspace: String = database
+        .query_row("SELECT id FROM workspace", [], |row| row.get(0))
+        .unwrap();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as i64;
     let transaction = database.transaction().unwrap();
     accounts(&transaction, &workspace, now, seed);
     tokens(&transaction, &keys, now, seed);
@@ -83,8 +94,8 @@ fn tokens(into: &Transaction<'_>, keys: &KeyRing, now: i64, seed: &Seed<'_>) {
             row: &row,
             version: 1,
         };
-        let token = (number < seed.live)
-            .then(|| keys.seal(&place, words::token(number).as_bytes()).0);
+        let token =
+            (number < seed.live).then(|| keys.seal(&place, words::token(number).as_bytes()).0);
         add.execute(params![row, token, now + hours, now]).unwrap();
     }
 }
@@ -94,7 +105,10 @@ fn consumers(into: &Transaction<'_>, workspace: &str, now: i64, seed: &Seed<'_>)
         let grants = if number == seed.consumers {
             r#"{"scope":"all_accounts"}"#.to_owned()
         } else {
-            format!(r#"{{"scope":"accounts","accounts":["{}"]}}"#, words::id(1, number))
+            format!(
+                r#"{{"scope":"accounts","accounts":["{}"]}}"#,
+                words::id(1, number)
+            )
         };
         let (consumer, name) = (words::id(2, number), format!("consumer {number}"));
         into.execute(
@@ -107,7 +121,13 @@ fn consumers(into: &Transaction<'_>, workspace: &str, now: i64, seed: &Seed<'_>)
         into.execute(
             "INSERT INTO api_key (id, consumer_id, hash, prefix, created_at) \
              VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![words::id(3, number), consumer, api_key::hash(&key).to_vec(), &key[..8], now],
+            params![
+                words::id(3, number),
+                consumer,
+                api_key::hash(&key).to_vec(),
+                &key[..8],
+                now
+            ],
         )
         .unwrap();
     }

@@ -44,9 +44,8 @@ impl Answers {
 
 /// A page of contacts with the links that Dynamics sends with full metadata.
 fn json(origin: &str, size: usize) -> Vec<u8> {
-    let mut body = format!(
-        r#"{{"@odata.context":"{origin}/api/data/v9.2/$metadata#contacts","value":["#
-    );
+    let mut body =
+        format!(r#"{{"@odata.context":"{origin}/api/data/v9.2/$metadata#contacts","value":["#);
     let mut number = 0;
     while body.len() < size - 320 || number == 0 {
         let comma = if number == 0 { "" } else { "," };
@@ -78,7 +77,11 @@ fn bytes(size: usize) -> Vec<u8> {
 }
 
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, answers: Rc<Answers>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    answers: Rc<Answers>,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -114,11 +117,18 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: &Ans
             },
         };
         let header = |name: &str| {
-            let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            let found = request
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name));
             found.map_or(&b""[..], |header| header.value)
         };
-        let length = std::str::from_utf8(header("content-length")).unwrap().parse().unwrap_or(0);
-        assert!(header("transfer-encoding").is_empty() || length > 0, "a length is expected");
+        let length = std::str::from_utf8(header("content-length")).unwrap();
+        let length: usize = length.parse().unwrap_or(0);
+        assert!(
+            header("transfer-encoding").is_empty() || length > 0,
+            "a length is expected"
+        );
         let right = words::is_token_of(header("authorization"), header("x-account"));
         let answer = if right {
             answers.to(request.path.unwrap_or_default())

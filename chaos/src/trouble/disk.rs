@@ -151,6 +151,8 @@ async fn read_only_at_start(
     disk.remount("rw")?;
     let scene = Scene::open(way.name(), world, &[]).await?;
     let mut row = scene.close(Good::Untouched, findings).await?;
-    row.state = format!("the server ends: {}", told.replace('|', "/"));
+    let told = told.trim().trim_start_matches("because ").replace('|', "/");
+    let place = disk.at.display().to_string();
+    row.state = format!("the server ends: {}", told.replace(&place, "…"));
     Ok(row)
 }

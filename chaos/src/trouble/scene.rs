@@ -14,7 +14,7 @@ use crate::service::Rules;
 use crate::world::{Plan, Server, World};
 
 /// Life of the tokens that end.
-pub(crate) const SECONDS: u32 = 3;
+pub(crate) const SECONDS: u32 = 8;
 /// Whoever was in trouble is well again within this.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// The account whose token is good.

@@ -122,11 +122,14 @@ fn writes(scene: &Scene, read_only: &str) -> anyhow::Result<()> {
 
 /// Waits for a request of the account whose tokens end, and keeps its answer.
 pub(crate) async fn hold_an_answer(scene: &Scene) -> anyhow::Result<()> {
+    // So that the answer is still here when its request was noticed.
+    scene.world.proxy.keep_each(Duration::from_secs(1));
     let mut events = scene.world.proxy.events();
-    scene.world.proxy.hold(Hold::Keep);
     let arrived = |event: &Event| *event == Event::Arrived(ENDING);
     let event = next(&mut events, arrived, Duration::from_secs(30)).await;
     event.context("no request for a token came")?;
+    scene.world.proxy.hold(Hold::Keep);
+    scene.world.proxy.keep_each(Duration::ZERO);
     // So that it has been carried out.
     tokio::time::sleep(Duration::from_millis(500)).await;
     Ok(())

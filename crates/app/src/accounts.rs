@@ -1,13 +1,17 @@
 //! Use cases of accounts: list, add, edit, make default, delete, restore.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tieline_core::{
-    Account, AccountEvent, AccountId, AccountName, Actor, ConnectionState, ConsentInfo, GrantType,
+    Account, AccountEvent, AccountId, AccountName, Actor, ConnectionState, ConsentInfo,
+    CredentialInfo, CredentialSlot, EventId, GrantType,
 };
-use tieline_store::{NewTokens, SecretChange, StoreError};
+use tieline_store::{EventRange, NewTokens, SecretChange, StoreError, TimedEvent};
 
 use crate::app::App;
+use crate::credentials;
 use crate::error::AppError;
 use crate::form::{AccountForm, Applied, Field, Finding};
 use crate::settings::{Circumstances, Settings, client_key, judge};
@@ -19,6 +23,10 @@ const USED_RECENTLY: TimeDelta = TimeDelta::days(30);
 #[derive(Debug, Default)]
 pub(crate) struct Brought {
     pub(crate) secret: Option<SecretString>,
+    /// The others, by their places.
+    pub(crate) credentials: HashMap<CredentialSlot, SecretString>,
+    /// What is known of all of them.
+    pub(crate) held: Vec<CredentialInfo>,
     pub(crate) tokens: Option<NewTokens>,
 }
 
@@ -65,6 +73,44 @@ impl App {
         Ok(self.store().account_events(id, limit).await?)
     }
 
+    /// A part of the account's history, latest first, with how long each entry lasted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn account_timeline(
+        &self,
+        id: AccountId,
+        range: EventRange,
+        limit: u32,
+    ) -> Result<Vec<TimedEvent>, AppError> {
+        Ok(self.store().account_timeline(id, range, limit).await?)
+    }
+
+    /// The latest events of all accounts, latest first, each with its account.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events_latest(
+        &self,
+        before: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<(Account, AccountEvent)>, AppError> {
+        let events = self.store().events_latest(self.workspace(), before, limit);
+        let mut known: HashMap<AccountId, Account> = HashMap::new();
+        let mut told = Vec::new();
+        for event in events.await? {
+            if !known.contains_key(&event.account_id)
+                && let Some(account) = self.store().account(event.account_id).await?
+            {
+                known.insert(account.id, account);
+            }
+            if let Some(account) = known.get(&event.account_id) {
+                told.push((account.clone(), event));
+            }
+        }
+        Ok(told)
+    }
+
     /// Names of the consumers that used the account in the last 30 days.
     ///
     /// # Errors
@@ -86,7 +132,7 @@ impl App {
         form: &AccountForm,
         account: Option<&Account>,
     ) -> Result<Vec<Finding>, AppError> {
-        let (_, findings) = self.judged(form, account, false).await?;
+        let (_, findings) = self.judged(form, account, &[]).await?;
         Ok(findings)
     }
 
@@ -166,11 +212,11 @@ impl App {
         &self,
         form: &AccountForm,
         account: Option<&Account>,
-        secret_in_draft: bool,
+        held: &[CredentialInfo],
     ) -> Result<(Settings, Vec<Finding>), AppError> {
         let around = Circumstances {
             account,
-            secret_in_draft,
+            held,
             outbound: self.outbound(),
             now: self.now(),
         };
@@ -193,8 +239,10 @@ impl App {
         form: &AccountForm,
         brought: Brought,
     ) -> Result<Applied, AppError> {
-        let (settings, findings) = self.judged(form, None, brought.secret.is_some()).await?;
-        let (complete, warnings) = sound(&settings, findings)?;
+        let (settings, findings) = self.judged(form, None, &brought.held).await?;
+        let (mut complete, warnings) = sound(&settings, findings)?;
+        complete.credentials =
+            credentials::changes(form, brought.credentials, &settings, None, self.now());
         let id = AccountId::generate(self.now());
         let secret = typed_secret(form).or(brought.secret);
         let tokens = self.tokens_of(form, &settings, brought.tokens);
@@ -234,13 +282,20 @@ impl App {
         if current.version != base_version {
             return Err(stale(current, form));
         }
-        let (settings, findings) = self
-            .judged(form, Some(&current), brought.secret.is_some())
-            .await?;
-        let (complete, warnings) = sound(&settings, findings)?;
-        let secret = typed_secret(form)
-            .or(brought.secret)
-            .map_or(SecretChange::Keep, SecretChange::Set);
+        let (settings, findings) = self.judged(form, Some(&current), &brought.held).await?;
+        let (mut complete, warnings) = sound(&settings, findings)?;
+        complete.credentials = credentials::changes(
+            form,
+            brought.credentials,
+            &settings,
+            Some(&current),
+            self.now(),
+        );
+        let secret = match typed_secret(form).or(brought.secret) {
+            Some(secret) => SecretChange::Set(secret),
+            None if form.remove.contains(&CredentialSlot::ClientSecret) => SecretChange::Clear,
+            None => SecretChange::Keep,
+        };
         let tokens = self.tokens_of(form, &settings, brought.tokens);
         let connected = tokens.is_some();
         let saved = self
@@ -363,7 +418,7 @@ fn stale(current: Account, form: &AccountForm) -> AppError {
     let changed = form
         .differences(&saved)
         .into_iter()
-        .filter(|field| !matches!(field, Field::ClientSecret | Field::RefreshToken))
+        .filter(|field| *field != Field::RefreshToken && !field.is_credential())
         .collect();
     AppError::Stale {
         current: Box::new(current),

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::error::AppError;
+use crate::fair::Fair;
 use crate::keeper::Keeper;
 use crate::lines::Lines;
+use crate::notify::{Notifier, NotifySettings};
 use crate::outbound::Outbound;
 use crate::people::Attempts;
 use crate::trials::Trials;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub public_url: Url,
     /// Origin of the gateway as applications reach it.
     pub gateway_url: Url,
+    /// How others are told of events.
+    pub notify: NotifySettings,
 }
 
 /// The use cases. Cheap to clone.
@@ -52,7 +56,9 @@ pub(crate) struct Inner {
     pub(crate) public_url: Url,
     pub(crate) gateway_url: Url,
     pub(crate) keeper: Keeper,
+    pub(crate) notifier: Notifier,
     pub(crate) lines: Lines,
+    pub(crate) fair: Fair,
     pub(crate) trials: Trials,
     pub(crate) attempts: Attempts,
 }
@@ -67,11 +73,13 @@ impl App {
             outbound,
             public_url,
             gateway_url,
+            notify,
         } = parts;
         let tokens = TokenClient::new(outbound.http().clone());
         let keeper = Keeper::new(store.clone(), Arc::clone(&clock), outbound.clone(), tokens);
         Self(Arc::new(Inner {
             lines: Lines::default(),
+            fair: Fair::new(),
             trials: Trials::default(),
             attempts: Attempts::default(),
             store,
@@ -80,6 +88,7 @@ impl App {
             public_url,
             gateway_url,
             keeper,
+            notifier: Notifier::new(notify),
         }))
     }
 
@@ -122,12 +131,15 @@ impl App {
         Ok(self.0.store.ping().await?)
     }
 
-    /// Renews tokens ahead of time, follows what other processes change, and writes down in
-    /// batches what was used; until `stop` is cancelled.
+    /// Renews tokens ahead of time, follows what other processes change, tells others of events,
+    /// and writes down in batches what was used; until `stop` is cancelled.
     pub async fn run_background(&self, stop: CancellationToken) {
         tokio::join!(
             self.follow_changes(stop.clone()),
             self.0.keeper.run_schedule(stop.clone()),
+            self.watch_expiries(stop.clone()),
+            self.run_notifier(stop.clone()),
+            self.share_limits(stop.clone()),
             self.flush_uses(stop),
         );
     }

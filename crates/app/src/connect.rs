@@ -18,10 +18,11 @@ use tieline_vault::token;
 use url::Url;
 
 use crate::app::App;
+use crate::credentials::offered_to_test;
 use crate::error::AppError;
 use crate::form::{AccountForm, Field, Finding};
 use crate::help::{Explanation, explain};
-use crate::obtain::{Failure, Obtained};
+use crate::obtain::{Failure, Obtained, Offered, WhichToken, first_accepted};
 use crate::settings::{Settings, client_key};
 
 /// How long a person may take at Microsoft. An authorization code lives as long.
@@ -236,11 +237,11 @@ impl App {
         &self,
         target: ConsentTarget,
     ) -> Result<(StoredTarget, Settings), AppError> {
-        let (stored, form, account, secret) = match target {
+        let (stored, form, account, held) = match target {
             ConsentTarget::Account(id) => {
                 let account = self.account(id).await?;
                 let form = AccountForm::of(&account);
-                (StoredTarget::Account(id), form, Some(account), false)
+                (StoredTarget::Account(id), form, Some(account), Vec::new())
             }
             ConsentTarget::Draft { user, account } => {
                 let user = self.user(user).await?;
@@ -250,10 +251,10 @@ impl App {
                     None => None,
                 };
                 let form = self.draft_form(&draft);
-                (StoredTarget::Draft(draft.id), form, saved, draft.has_secret)
+                (StoredTarget::Draft(draft.id), form, saved, draft.held())
             }
         };
-        let (settings, findings) = self.judged(&form, account.as_ref(), secret).await?;
+        let (settings, findings) = self.judged(&form, account.as_ref(), &held).await?;
         // A name that is taken does not stand in the way of a consent; what it needs must be there.
         let needed = [
             Field::AuthorizationUrl,
@@ -326,14 +327,10 @@ impl App {
         self.outbound()
             .admit(endpoints.token())
             .map_err(|error| failed(&Failure::Outbound(error)))?;
-        let secret = self.consent_secret(consent).await.map_err(|error| {
-            tracing::error!(%error, "the secret of a consent cannot be read");
+        let credentials = self.consent_credentials(consent).await.map_err(|error| {
+            tracing::error!(%error, "the credentials of a consent cannot be read");
             ConsentEnd::failed("database-unavailable")
         })?;
-        let client = ClientIdentity {
-            client_id: consent.client_id.clone(),
-            credential: secret.map(Credential::Secret),
-        };
         let now = self.now();
         let redemption = CodeRedemption {
             code,
@@ -342,12 +339,22 @@ impl App {
         };
         let tokens = TokenClient::new(self.outbound().http().clone());
         let resource = Resource::origin_of(api.url());
-        let answer = tokens
-            .redeem_code(&endpoints, &client, &resource, redemption)
-            .await;
-        let obtained = answer
-            .map_err(Failure::Token)
-            .and_then(|answer| Obtained::of(answer, now))
+        let redeem = |credential: Option<Credential>| {
+            let client = ClientIdentity {
+                client_id: consent.client_id.clone(),
+                credential,
+                now,
+            };
+            let (tokens, endpoints, resource) = (&tokens, &endpoints, &resource);
+            async move {
+                let answer = tokens
+                    .redeem_code(endpoints, &client, resource, redemption)
+                    .await;
+                (answer, WhichToken::Present)
+            }
+        };
+        let obtained = first_accepted(credentials, redeem, now)
+            .await
             .map_err(|failure| failed(&failure))?;
         self.keep_consented(consent, &endpoints, &api, obtained)
             .await
@@ -419,24 +426,23 @@ impl App {
         Ok(())
     }
 
-    async fn consent_secret(&self, consent: &Consent) -> Result<Option<SecretString>, AppError> {
-        match consent.target {
-            StoredTarget::Account(id) => Ok(self.store().account_client_secret(id).await?),
+    async fn consent_credentials(&self, consent: &Consent) -> Result<Vec<Offered>, AppError> {
+        let (draft, account) = match consent.target {
+            StoredTarget::Account(id) => (None, Some(id)),
             StoredTarget::Draft(id) => {
-                if let Some(secret) = self.store().draft_secret(id).await? {
-                    return Ok(Some(secret));
-                }
-                let account = self
-                    .store()
-                    .draft(id)
-                    .await?
-                    .and_then(|draft| draft.account_id);
-                match account {
-                    Some(account) => Ok(self.store().account_client_secret(account).await?),
-                    None => Ok(None),
-                }
+                let draft = self.store().draft(id).await?;
+                let account = draft.as_ref().and_then(|draft| draft.account_id);
+                (draft, account)
             }
-        }
+        };
+        let account = self.optional_account(account).await?;
+        let form = draft
+            .as_ref()
+            .map(|draft| self.draft_form(draft))
+            .unwrap_or_default();
+        let offered =
+            offered_to_test(self.store(), &form, draft.as_ref(), account.as_ref()).await?;
+        Ok(offered)
     }
 
     async fn account_of(&self, consent: &Consent) -> Option<AccountId> {

@@ -4,15 +4,17 @@
 //! as typed, right or wrong; its secrets are sealed like any other.
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tieline_core::{
-    Account, AccountId, Actor, ConsentInfo, DraftId, GrantType, LadderReport, RefreshTokenRotation,
-    User,
+    Account, AccountId, Actor, ConsentInfo, CredentialInfo, CredentialSlot, DraftId, GrantType,
+    LadderReport, RefreshTokenRotation, User,
 };
 use tieline_store::{Draft, SecretChange};
 
 use crate::accounts::{Brought, typed_secret};
 use crate::app::App;
+use crate::credentials;
 use crate::error::AppError;
 use crate::form::{AccountForm, Applied, Field, Finding};
 use crate::settings::client_key;
@@ -28,6 +30,10 @@ pub struct DraftView {
     pub secret_set_at: Option<DateTime<Utc>>,
     /// Whether that secret is not applied yet.
     pub secret_is_draft: bool,
+    /// What is known of every credential, in the draft or in the account.
+    pub credentials: Vec<CredentialInfo>,
+    /// Those that are not applied yet.
+    pub held: Vec<CredentialSlot>,
     /// Who consented, in the draft or in the account.
     pub consent: Option<ConsentInfo>,
     /// Whether that consent is not applied yet.
@@ -57,6 +63,8 @@ struct Typed {
     api_url: String,
     client_id: String,
     secret_expires_on: String,
+    next_secret_expires_on: String,
+    remove: Vec<CredentialSlot>,
     grant: Option<GrantType>,
     rotation: Option<RefreshTokenRotation>,
     notes: String,
@@ -131,6 +139,8 @@ impl App {
         let form = form_of(&draft);
         let brought = Brought {
             secret: self.store().draft_secret(draft.id).await?,
+            credentials: self.store().draft_credentials(draft.id).await?,
+            held: draft.held(),
             tokens: self.store().draft_tokens(draft.id).await?,
         };
         let applied = match &saved {
@@ -227,9 +237,23 @@ impl App {
                 now,
             )
             .await?;
+        self.keep_credentials(id, form).await?;
         self.keep_pasted_token(id, form).await?;
         let draft = self.store().draft(id).await?;
         draft.ok_or(AppError::NotFound { what: "draft" })
+    }
+
+    /// What was typed of the other credentials is kept, right or wrong.
+    async fn keep_credentials(&self, id: DraftId, form: &AccountForm) -> Result<(), AppError> {
+        for (slot, secret) in form.typed_credentials() {
+            if slot != CredentialSlot::ClientSecret {
+                let info = credentials::info_of(slot, &secret, self.now());
+                self.store()
+                    .draft_set_credential(id, slot, Some((secret, info)), self.now())
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// A refresh token that was pasted is kept like one that came from a consent.
@@ -268,7 +292,7 @@ impl App {
         }
     }
 
-    /// A form with the secret that its draft keeps, to be judged and never to be shown.
+    /// A form with the credentials that its draft keeps, to be judged and never to be shown.
     pub(crate) async fn with_kept_secret(
         &self,
         form: &AccountForm,
@@ -277,6 +301,24 @@ impl App {
         let mut whole = form.clone();
         if let Some(draft) = draft.filter(|draft| draft.has_secret) {
             whole.client_secret = self.store().draft_secret(draft.id).await?;
+        }
+        if let Some(draft) = draft.filter(|draft| !draft.credentials.is_empty()) {
+            let mut kept = self.store().draft_credentials(draft.id).await?;
+            let mut fill = |place: &mut Option<SecretString>, slot| {
+                *place = place.take().or_else(|| kept.remove(&slot));
+            };
+            fill(
+                &mut whole.next_client_secret,
+                CredentialSlot::NextClientSecret,
+            );
+            fill(
+                &mut whole.client_certificate,
+                CredentialSlot::ClientCertificate,
+            );
+            fill(
+                &mut whole.next_client_certificate,
+                CredentialSlot::NextClientCertificate,
+            );
         }
         Ok(whole)
     }
@@ -305,17 +347,16 @@ impl App {
         let form = draft.as_ref().map_or_else(|| saved_form.clone(), form_of);
         let differences = form.differences(&saved_form);
         let secret_is_draft = draft.as_ref().is_some_and(|draft| draft.has_secret);
+        let held = draft.as_ref().map(Draft::held).unwrap_or_default();
         let consent = draft.as_ref().and_then(|draft| draft.tokens.as_ref());
         let consent_is_draft = consent.is_some();
         let dirty =
-            draft.is_some() && (!differences.is_empty() || secret_is_draft || consent_is_draft);
+            draft.is_some() && (!differences.is_empty() || !held.is_empty() || consent_is_draft);
         // A new form that nobody touched has nothing to complain about yet.
         let findings = match dirty || account.is_some() {
             true => {
                 let whole = self.with_kept_secret(&form, draft.as_ref()).await?;
-                self.judged(&whole, account.as_ref(), secret_is_draft)
-                    .await?
-                    .1
+                self.judged(&whole, account.as_ref(), &held).await?.1
             }
             false => Vec::new(),
         };
@@ -323,6 +364,8 @@ impl App {
         Ok(DraftView {
             secret_set_at: secret_set_at(account.as_ref(), draft.as_ref()),
             secret_is_draft,
+            credentials: credentials::over(account.as_ref(), &held),
+            held: held.iter().map(|info| info.slot).collect(),
             consent: consent
                 .map(|tokens| tokens.consent.clone())
                 .or_else(|| account.as_ref().and_then(|account| account.consent.clone())),
@@ -349,6 +392,8 @@ impl Typed {
             api_url: form.api_url.clone(),
             client_id: form.client_id.clone(),
             secret_expires_on: form.secret_expires_on.clone(),
+            next_secret_expires_on: form.next_secret_expires_on.clone(),
+            remove: form.remove.clone(),
             grant: form.grant,
             rotation: form.rotation,
             notes: form.notes.clone(),
@@ -368,6 +413,11 @@ fn form_of(draft: &Draft) -> AccountForm {
         client_id: typed.client_id,
         client_secret: None,
         secret_expires_on: typed.secret_expires_on,
+        next_client_secret: None,
+        next_secret_expires_on: typed.next_secret_expires_on,
+        client_certificate: None,
+        next_client_certificate: None,
+        remove: typed.remove,
         refresh_token: None,
         grant: typed.grant,
         rotation: typed.rotation,

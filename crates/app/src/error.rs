@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tieline_core::{Account, Evidence, Language};
+use tieline_core::{Account, Evidence, Language, OutOfRange};
 use tieline_store::StoreError;
 
 use crate::form::{Field, Finding};
@@ -47,6 +47,9 @@ pub enum AppError {
         /// Stable code with a text in every language.
         code: &'static str,
     },
+    /// A number that is out of its range.
+    #[error(transparent)]
+    OutOfRange(OutOfRange),
     /// The database or the key ring failed.
     #[error("the database did not do its part: {0}")]
     Store(#[from] StoreError),
@@ -64,6 +67,7 @@ impl AppError {
             AppError::TooManyAttempts { .. } => "too-many-attempts",
             AppError::Forbidden => "forbidden",
             AppError::Refused { code } => code,
+            AppError::OutOfRange(_) => "number-out-of-range",
             AppError::Store(error) => error.code(),
         }
     }
@@ -83,6 +87,15 @@ impl AppError {
                 let seconds = retry_after.as_secs().max(1).to_string();
                 explain("too-many-attempts", &[("seconds", seconds)], language)
             }
+            AppError::OutOfRange(OutOfRange { field, low, high }) => explain(
+                "number-out-of-range",
+                &[
+                    ("field", (*field).to_owned()),
+                    ("low", low.to_string()),
+                    ("high", high.to_string()),
+                ],
+                language,
+            ),
             AppError::Store(_) => explain_plain("database-unavailable", language),
             other => explain_plain(other.code(), language),
         }

@@ -1,8 +1,8 @@
 //! The properties of an account as somebody typed them, and what we find when we read them.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tieline_core::{Account, GrantType, Language, RefreshTokenRotation};
+use tieline_core::{Account, CredentialSlot, GrantType, Language, RefreshTokenRotation};
 
 use crate::help::{Explanation, explain};
 
@@ -27,6 +27,14 @@ pub enum Field {
     ClientSecret,
     /// `secret_expires_on`
     SecretExpiresOn,
+    /// `next_client_secret`
+    NextClientSecret,
+    /// `next_secret_expires_on`
+    NextSecretExpiresOn,
+    /// `client_certificate`
+    ClientCertificate,
+    /// `next_client_certificate`
+    NextClientCertificate,
     /// `refresh_token`
     RefreshToken,
     /// `grant`
@@ -39,7 +47,7 @@ pub enum Field {
 
 impl Field {
     /// Every property, in the order of the form.
-    pub const ALL: [Field; 12] = [
+    pub const ALL: [Field; 16] = [
         Field::Name,
         Field::DefaultAccount,
         Field::AuthorizationUrl,
@@ -48,11 +56,23 @@ impl Field {
         Field::ClientId,
         Field::ClientSecret,
         Field::SecretExpiresOn,
+        Field::NextClientSecret,
+        Field::NextSecretExpiresOn,
+        Field::ClientCertificate,
+        Field::NextClientCertificate,
         Field::RefreshToken,
         Field::Grant,
         Field::RefreshTokenRotation,
         Field::Notes,
     ];
+
+    /// Whether a credential stands here, which is never shown.
+    #[must_use]
+    pub fn is_credential(self) -> bool {
+        CredentialSlot::ALL
+            .iter()
+            .any(|slot| Field::from(*slot) == self)
+    }
 
     /// The name in forms and in the API.
     #[must_use]
@@ -66,6 +86,10 @@ impl Field {
             Field::ClientId => "client_id",
             Field::ClientSecret => "client_secret",
             Field::SecretExpiresOn => "secret_expires_on",
+            Field::NextClientSecret => "next_client_secret",
+            Field::NextSecretExpiresOn => "next_secret_expires_on",
+            Field::ClientCertificate => "client_certificate",
+            Field::NextClientCertificate => "next_client_certificate",
             Field::RefreshToken => "refresh_token",
             Field::Grant => "grant",
             Field::RefreshTokenRotation => "refresh_token_rotation",
@@ -159,6 +183,16 @@ pub struct AccountForm {
     pub client_secret: Option<SecretString>,
     /// When the secret expires, as `YYYY-MM-DD`; empty when not known.
     pub secret_expires_on: String,
+    /// The secret that takes over; none keeps the one that is set.
+    pub next_client_secret: Option<SecretString>,
+    /// When that one expires, as `YYYY-MM-DD`; empty when not known.
+    pub next_secret_expires_on: String,
+    /// Certificate and private key as PEM; none keeps what is set.
+    pub client_certificate: Option<SecretString>,
+    /// The same of the certificate that takes over.
+    pub next_client_certificate: Option<SecretString>,
+    /// Credentials that are to be removed. Where another waits to take over, it does.
+    pub remove: Vec<CredentialSlot>,
     /// A refresh token pasted for a move from elsewhere; none keeps the one that is set.
     pub refresh_token: Option<SecretString>,
     /// How tokens are obtained; none is the usual consent.
@@ -167,6 +201,18 @@ pub struct AccountForm {
     pub rotation: Option<RefreshTokenRotation>,
     /// Notes.
     pub notes: String,
+}
+
+/// The field in which a credential stands.
+impl From<CredentialSlot> for Field {
+    fn from(slot: CredentialSlot) -> Self {
+        match slot {
+            CredentialSlot::ClientSecret => Field::ClientSecret,
+            CredentialSlot::NextClientSecret => Field::NextClientSecret,
+            CredentialSlot::ClientCertificate => Field::ClientCertificate,
+            CredentialSlot::NextClientCertificate => Field::NextClientCertificate,
+        }
+    }
 }
 
 impl AccountForm {
@@ -187,6 +233,15 @@ impl AccountForm {
                 .and_then(|secret| secret.expires_on)
                 .map(|date| date.to_string())
                 .unwrap_or_default(),
+            next_client_secret: None,
+            next_secret_expires_on: account
+                .credential(CredentialSlot::NextClientSecret)
+                .and_then(|secret| secret.expires_on)
+                .map(|date| date.to_string())
+                .unwrap_or_default(),
+            client_certificate: None,
+            next_client_certificate: None,
+            remove: Vec::new(),
             refresh_token: None,
             grant: Some(account.grant),
             rotation: Some(account.rotation),
@@ -206,10 +261,34 @@ impl AccountForm {
         self.rotation.unwrap_or(RefreshTokenRotation::Auto)
     }
 
+    /// The credential typed into a place.
+    #[must_use]
+    pub fn typed_credential(&self, slot: CredentialSlot) -> Option<&SecretString> {
+        match slot {
+            CredentialSlot::ClientSecret => self.client_secret.as_ref(),
+            CredentialSlot::NextClientSecret => self.next_client_secret.as_ref(),
+            CredentialSlot::ClientCertificate => self.client_certificate.as_ref(),
+            CredentialSlot::NextClientCertificate => self.next_client_certificate.as_ref(),
+        }
+    }
+
+    /// Every credential that was typed, without the white space that copying brings along.
+    pub(crate) fn typed_credentials(&self) -> Vec<(CredentialSlot, SecretString)> {
+        let slots = CredentialSlot::ALL.iter().copied();
+        let typed = slots.filter_map(|slot| Some((slot, self.typed_credential(slot)?)));
+        let trimmed = |text: &SecretString| SecretString::from(text.expose_secret().trim());
+        typed.map(|(slot, text)| (slot, trimmed(text))).collect()
+    }
+
     /// The properties in which two forms differ; a secret that is set differs from one kept.
     #[must_use]
     pub fn differences(&self, other: &AccountForm) -> Vec<Field> {
-        let pairs: [(Field, bool); 12] = [
+        let credential = |slot: CredentialSlot| {
+            self.typed_credential(slot).is_some()
+                || other.typed_credential(slot).is_some()
+                || self.remove.contains(&slot) != other.remove.contains(&slot)
+        };
+        let pairs: [(Field, bool); 16] = [
             (Field::Name, self.name.trim() != other.name.trim()),
             (Field::DefaultAccount, self.is_default != other.is_default),
             (
@@ -227,11 +306,27 @@ impl AccountForm {
             ),
             (
                 Field::ClientSecret,
-                self.client_secret.is_some() || other.client_secret.is_some(),
+                credential(CredentialSlot::ClientSecret),
             ),
             (
                 Field::SecretExpiresOn,
                 self.secret_expires_on.trim() != other.secret_expires_on.trim(),
+            ),
+            (
+                Field::NextClientSecret,
+                credential(CredentialSlot::NextClientSecret),
+            ),
+            (
+                Field::NextSecretExpiresOn,
+                self.next_secret_expires_on.trim() != other.next_secret_expires_on.trim(),
+            ),
+            (
+                Field::ClientCertificate,
+                credential(CredentialSlot::ClientCertificate),
+            ),
+            (
+                Field::NextClientCertificate,
+                credential(CredentialSlot::NextClientCertificate),
             ),
             (
                 Field::RefreshToken,
@@ -264,7 +359,12 @@ impl AccountForm {
             Field::Grant => self.grant().as_str().to_owned(),
             Field::RefreshTokenRotation => self.rotation().as_str().to_owned(),
             Field::Notes => self.notes.clone(),
-            Field::ClientSecret | Field::RefreshToken => String::new(),
+            Field::NextSecretExpiresOn => self.next_secret_expires_on.clone(),
+            Field::ClientSecret
+            | Field::NextClientSecret
+            | Field::ClientCertificate
+            | Field::NextClientCertificate
+            | Field::RefreshToken => String::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
-use tieline_core::{Account, Language, Reason};
+use tieline_core::{Account, CredentialSlot, Language, Reason};
 use unic_langid::langid;
 use url::Url;
 
@@ -68,18 +68,43 @@ pub fn explain_plain(code: &str, language: Language) -> Explanation {
 /// Why an account is, or was, in a state. What a reason's text names is known from the account.
 #[must_use]
 pub fn explain_reason(reason: &Reason, account: &Account, language: Language) -> Explanation {
-    let host = host_of(&account.token_url);
-    let user = account
-        .consent
-        .as_ref()
-        .and_then(|consent| consent.user.clone());
+    let consent = account.consent.as_ref();
+    let user = consent.and_then(|consent| consent.user.as_deref());
+    explain_reason_of(reason, &account.token_url, user, language)
+}
+
+/// The same from what was known of an account at the time.
+pub(crate) fn explain_reason_of(
+    reason: &Reason,
+    token_url: &str,
+    user: Option<&str>,
+    language: Language,
+) -> Explanation {
+    let host = host_of(token_url);
+    let user = user.map(str::to_owned);
     let user = user.unwrap_or_else(|| explain_plain("somebody", language).cause);
     // What is said at the end of a visit to Microsoft looks ahead; a history looks back.
     let code = match reason.code.as_str() {
         "consented" => "state-consented",
         other => other,
     };
-    explain(code, &[("host", host), ("user", user)], language)
+    let (credential, detail) = credential_of(&reason.detail, language);
+    let args = [
+        ("host", host),
+        ("user", user),
+        ("credential", credential),
+        ("detail", detail),
+    ];
+    explain(code, &args, language)
+}
+
+/// Reasons that are about one credential begin their detail with its place.
+fn credential_of(detail: &str, language: Language) -> (String, String) {
+    let slot = detail.split_once(": ").and_then(|(word, rest)| {
+        let slot: CredentialSlot = word.parse().ok()?;
+        Some((crate::credentials::name_of(slot, language), rest.to_owned()))
+    });
+    slot.unwrap_or_else(|| (String::new(), detail.to_owned()))
 }
 
 pub(crate) fn host_of(url: &str) -> String {

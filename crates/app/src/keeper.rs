@@ -20,12 +20,14 @@ mod live;
 mod outcome;
 mod protocol;
 mod renew;
+mod reserve;
 mod schedule;
 mod slot;
 mod timing;
 
 pub use live::LiveToken;
-pub(crate) use protocol::Ending;
+pub(crate) use protocol::{Ending, Reuse};
+pub(crate) use renew::reuse_of;
 pub(crate) use slot::Seat;
 pub(crate) use timing::Pace;
 
@@ -36,6 +38,7 @@ use papaya::HashMap as ConcurrentMap;
 use tieline_core::{AccountId, Clock};
 use tieline_entra::TokenClient;
 use tieline_store::Store;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -67,6 +70,8 @@ struct Inner {
     gates: Gates,
     /// The renewals under way: they are waited for before the process ends.
     running: TaskTracker,
+    /// Where they run.
+    runtime: Handle,
 }
 
 /// Why a renewal is asked for; decides whether a token that is still valid will do.
@@ -83,6 +88,7 @@ pub(crate) enum Need {
 }
 
 impl Keeper {
+    /// A keeper, whose renewals run on the present runtime.
     pub(crate) fn new(
         store: Store,
         clock: Arc<dyn Clock>,
@@ -97,6 +103,7 @@ impl Keeper {
             slots: ConcurrentMap::new(),
             gates: Gates::default(),
             running: TaskTracker::new(),
+            runtime: Handle::current(),
         }))
     }
 
@@ -114,10 +121,16 @@ impl Keeper {
             return self.token_joined(account).await;
         };
         if token.falls_due(now) {
-            let slot = self.slot(account);
-            let _ = self.join(account, &slot, Need::Due(token.generation()));
+            self.renew_ahead(account, &token);
         }
         Ok(token)
+    }
+
+    /// Renews a token that callers use, while it is still good for them.
+    fn renew_ahead(&self, account: AccountId, token: &LiveToken) {
+        let slot = self.slot(account);
+        // It flies by itself.
+        let _ = self.join(account, &slot, Need::Due(token.generation()));
     }
 
     async fn token_joined(&self, account: AccountId) -> Answer {
@@ -158,7 +171,7 @@ impl Keeper {
         if let Some(token) = newer {
             return Ok(token);
         }
-        if !slot.may_force(now.steady)
+        if !slot.may_force(generation, now.steady)
             && let Some(token) = slot.valid(now)
         {
             // The organization refuses whatever we bring; its own 401 says more than we could.
@@ -197,6 +210,16 @@ impl Keeper {
         Seat::of(self.slot(account))
     }
 
+    /// A token that is at hand and fresh.
+    pub(crate) fn fresh(&self, account: AccountId, seat: &Seat) -> Option<Arc<LiveToken>> {
+        let now = self.moment();
+        let token = seat.fresh(now)?;
+        if token.falls_due(now) {
+            self.renew_ahead(account, &token);
+        }
+        Some(token)
+    }
+
     /// Waits for renewals that are under way, so that no answer is lost; not longer than `limit`.
     pub(crate) async fn drain(&self, limit: Duration) {
         self.0.running.close();
@@ -208,6 +231,12 @@ impl Keeper {
                 "renewals were still under way and have been given up"
             );
         }
+    }
+
+    /// Runs what must come to its end whoever asked for it: on the runtime that the keeper was made
+    /// on, because those of the gateway's threads end before it.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.running.spawn_on(task, &self.0.runtime);
     }
 
     fn moment(&self) -> Moment {
@@ -226,9 +255,8 @@ impl Keeper {
     fn join(&self, account: AccountId, slot: &Arc<Slot>, need: Need) -> Joined {
         slot.join(need, |reply| {
             let (keeper, slot) = (self.clone(), Arc::clone(slot));
-            self.0
-                .running
-                .spawn(async move { keeper.fly(account, slot, need, reply).await });
+            let flight = async move { keeper.fly(account, slot, need, reply).await };
+            self.spawn(flight);
         })
     }
 
@@ -244,11 +272,17 @@ impl Keeper {
             Joined::Flight(flight) => flight,
             Joined::Held(refused) => return self.old_or(slot, need, refused),
         };
-        let patience = match need {
-            Need::Fresh if slot.valid(now).is_some() => SOFT_WAIT,
-            _ => HARD_WAIT,
-        };
-        match tokio::time::timeout(patience, flight).await {
+        tokio::pin!(flight);
+        if need == Need::Fresh && slot.valid(now).is_some() {
+            if let Ok(answer) = tokio::time::timeout(SOFT_WAIT, &mut flight).await {
+                return answer;
+            }
+            // It may have ended meanwhile: then there is only the new one to wait for.
+            if let Some(token) = slot.valid(self.moment()) {
+                return Ok(token);
+            }
+        }
+        match tokio::time::timeout(HARD_WAIT, flight).await {
             Ok(answer) => answer,
             Err(_) => self.old_or(slot, need, slow()),
         }

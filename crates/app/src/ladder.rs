@@ -143,18 +143,18 @@ impl<'a> Climb<'a> {
             Rung::WhoAmI => self.who_am_i(luggage).await,
             Rung::Organization => self.organization(luggage).await,
             Rung::Privileges => self.privileges(luggage).await,
-            Rung::Headroom => self.headroom(luggage),
+            Rung::Headroom => self.headroom(luggage).await,
         }
     }
 
     /// Are the properties complete, and do they fit together?
     async fn settings(&self, luggage: &mut Luggage) -> Found {
         let draft = self.ground.draft.as_ref();
-        let in_draft = draft.is_some_and(|draft| draft.has_secret);
+        let held = draft.map(Draft::held).unwrap_or_default();
         let account = self.ground.account.as_ref();
         let judged = async {
             let form = self.app.with_kept_secret(&self.ground.form, draft).await?;
-            self.app.judged(&form, account, in_draft).await
+            self.app.judged(&form, account, &held).await
         };
         let (settings, findings) = match judged.await {
             Ok(judged) => judged,

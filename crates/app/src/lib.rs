@@ -7,13 +7,17 @@ mod accounts;
 mod app;
 mod connect;
 mod consumers;
+mod credentials;
 mod drafts;
 mod error;
+mod fair;
 mod form;
+mod headroom;
 mod help;
 mod keeper;
 mod ladder;
 mod lines;
+mod notify;
 mod obtain;
 mod outbound;
 mod people;
@@ -24,12 +28,19 @@ mod trials;
 
 pub use app::{App, Parts};
 pub use connect::{ConsentEnd, ConsentPrompt, ConsentStart, ConsentTarget};
+pub use credentials::CERTIFICATE_DAYS;
 pub use drafts::DraftView;
 pub use error::{AppError, Refused, Who};
+pub use fair::{Admitted, Class, Limit, Terms, Told, Wish};
 pub use form::{AccountForm, Applied, Field, Finding, Severity};
+pub use headroom::{ConsumerUse, Headroom, Used};
 pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
 pub use keeper::LiveToken;
 pub use lines::{CallerPass, Line};
+pub use notify::{
+    MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,
+    mail_check,
+};
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
 pub use resolution::Resolution;
@@ -37,3 +48,4 @@ pub use setup::Proposal;
 pub use trials::{TestProgress, TestTarget};
 
 pub use tieline_core::TestId;
+pub use tieline_store::{EventRange, TimedEvent};

@@ -6,7 +6,7 @@
 //! account added by another process works at once; what was removed or changed is forgotten when
 //! the change feed says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,9 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use papaya::HashMap as ConcurrentMap;
-use tieline_core::{Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId};
+use tieline_core::{
+    Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId, ConsumerLimits,
+};
 use tieline_store::{Change, ChangeFeed, ChangeKind, StoreError};
 use tieline_vault::api_key;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use url::Url;
 
 use crate::app::App;
 use crate::error::{AppError, Refused, Who};
+use crate::fair::Standing;
 use crate::keeper::{LiveToken, Seat};
 
 /// "Last used" is kept to the minute: finer would write a row per call.
@@ -43,11 +46,36 @@ pub struct CallerPass {
     pub consumer_name: String,
     /// The key it showed.
     pub key_id: ApiKeyId,
-    grant: ConsumerGrant,
+    granted: Granted,
+    /// Its part in the limits of accounts.
+    pub(crate) limits: ConsumerLimits,
     /// Tells keys apart in the marks that they leave on lines.
     mark: u64,
     /// When each account was last used by this key, in milliseconds.
     used: ConcurrentMap<AccountId, AtomicI64>,
+}
+
+/// A grant, ready to be asked on every call.
+#[derive(Debug)]
+enum Granted {
+    All,
+    These(HashSet<AccountId>),
+}
+
+impl Granted {
+    fn of(grant: ConsumerGrant) -> Self {
+        match grant {
+            ConsumerGrant::AllAccounts => Self::All,
+            ConsumerGrant::Accounts { accounts } => Self::These(accounts.into_iter().collect()),
+        }
+    }
+
+    fn covers(&self, account: AccountId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(accounts) => accounts.contains(&account),
+        }
+    }
 }
 
 /// What the gateway needs to know of an account to route a call to its organization.
@@ -78,6 +106,8 @@ pub struct Line {
     name_key: String,
     /// Where the keeper holds the token.
     seat: Seat,
+    /// Where callers wait for their turn.
+    pub(crate) standing: Arc<Standing>,
     /// Which key used this line last, and in which minute.
     noted: AtomicU64,
 }
@@ -121,7 +151,8 @@ impl App {
             consumer_id: consumer.id,
             consumer_name: consumer.name,
             key_id,
-            grant: consumer.grant,
+            granted: Granted::of(consumer.grant),
+            limits: consumer.limits,
             mark: mark_of(&hash),
             used: ConcurrentMap::new(),
         });
@@ -155,7 +186,7 @@ impl App {
     /// A token that is at hand and fresh; the way that takes no lock and never waits.
     #[must_use]
     pub fn token_fresh(&self, line: &Line) -> Option<Arc<LiveToken>> {
-        line.seat.fresh(self.now())
+        self.0.keeper.fresh(line.account_id, &line.seat)
     }
 
     /// Finds an account by id or name, or the default account when none is named.
@@ -185,7 +216,7 @@ impl App {
     /// # Errors
     /// When the consumer may not use the account.
     pub fn caller_may_use(&self, caller: &CallerPass, line: &Line) -> Result<(), Refused> {
-        if !caller.grant.covers(line.account_id) {
+        if !caller.granted.covers(line.account_id) {
             let detail = format!(
                 "The consumer '{}' has no grant for the account '{}'. An administrator can add \
                  one under Consumers.",
@@ -247,7 +278,7 @@ impl App {
             );
             return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
         };
-        let line = Arc::new(line_of(&account, self.0.keeper.seat(account.id))?);
+        let line = Arc::new(self.line_of_account(&account)?);
         if self.0.lines.epoch() == epoch {
             self.0.lines.remember(&line, &key);
         }
@@ -273,11 +304,16 @@ impl App {
                 detail,
             ));
         };
-        let line = Arc::new(line_of(&account, self.0.keeper.seat(account.id))?);
+        let line = Arc::new(self.line_of_account(&account)?);
         if self.0.lines.epoch() == epoch {
             self.0.lines.default.store(Some(Arc::clone(&line)));
         }
         Ok(line)
+    }
+
+    fn line_of_account(&self, account: &Account) -> Result<Line, Refused> {
+        let seat = self.0.keeper.seat(account.id);
+        line_of(account, seat, self.0.fair.standing(account.id))
     }
 
     /// Notes a use, once a minute for each key and account.
@@ -386,6 +422,9 @@ impl App {
     async fn follow_feed(&self, feed: &mut ChangeFeed) -> Result<(), StoreError> {
         loop {
             for change in feed.next().await? {
+                if change.kind == ChangeKind::Limit && change.generation == 0 {
+                    self.limits_reload().await?;
+                }
                 self.forget(&change);
             }
         }
@@ -405,6 +444,8 @@ impl App {
             }
             ChangeKind::Consumer => self.0.lines.forget_callers(),
             ChangeKind::User => {}
+            ChangeKind::Notice => self.0.notifier.wake(),
+            ChangeKind::Limit => self.limit_changed(change),
         }
     }
 
@@ -451,7 +492,7 @@ impl Lines {
     }
 }
 
-fn line_of(account: &Account, seat: Seat) -> Result<Line, Refused> {
+fn line_of(account: &Account, seat: Seat, standing: Arc<Standing>) -> Result<Line, Refused> {
     let unusable = || {
         let detail = format!(
             "The API URL of the account '{}' is not one. Correct it in the console.",
@@ -482,6 +523,7 @@ fn line_of(account: &Account, seat: Seat) -> Result<Line, Refused> {
         version: account.version,
         name_key: account.name.key(),
         seat,
+        standing,
         noted: AtomicU64::new(0),
     })
 }

@@ -2,12 +2,15 @@
 //!
 //! The keeper and the test ladder both come here, so that a test says what a renewal would do.
 
+mod evidence;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
-use tieline_core::{ConnectionState, Evidence, GrantType, Language, Reason};
+use tieline_core::{ConnectionState, CredentialSlot, Evidence, GrantType, Language, Reason};
 use tieline_entra::{
     ClientIdentity, Credential, Endpoints, Reach, Refusal, Resource, TokenAnswer, TokenClient,
     TokenError, TransportKind, Verdict,
@@ -29,7 +32,8 @@ const LONGEST_LIFE: TimeDelta = TimeDelta::hours(30);
 pub(crate) struct Attempt<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) client_id: &'a str,
-    pub(crate) secret: Option<SecretString>,
+    /// The application's credentials, in the order in which they are tried.
+    pub(crate) credentials: Vec<Offered>,
     pub(crate) api_url: &'a url::Url,
     pub(crate) grant: GrantType,
     /// The refresh token to use; not looked at for client credentials.
@@ -41,9 +45,27 @@ pub(crate) struct Attempt<'a> {
     pub(crate) claims: Option<String>,
 }
 
+/// One of the application's credentials.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) slot: CredentialSlot,
+    pub(crate) credential: Credential,
+}
+
+/// A credential that the token service did not accept.
+#[derive(Debug)]
+pub(crate) struct RefusedCredential {
+    pub(crate) slot: CredentialSlot,
+    pub(crate) error: TokenError,
+}
+
 /// A token that was obtained.
 #[derive(Debug)]
 pub(crate) struct Obtained {
+    /// The credential that worked; none where the application has none.
+    pub(crate) by: Option<CredentialSlot>,
+    /// Those that were refused before it.
+    pub(crate) refused: Vec<RefusedCredential>,
     pub(crate) access_token: SecretString,
     pub(crate) refresh_token: Option<SecretString>,
     pub(crate) id_token: Option<SecretString>,
@@ -75,6 +97,8 @@ pub(crate) enum Failure {
     Outbound(OutboundError),
     /// The token service refused or failed.
     Token(TokenError),
+    /// The token service refused every credential that there is.
+    Credentials(Vec<RefusedCredential>),
     /// The answer holds a token that no header can carry.
     UnusableToken,
     /// The refresh token was sent, no answer is known, and a second use would end the grant.
@@ -106,22 +130,36 @@ impl Attempt<'_> {
         outbound
             .admit(self.endpoints.token())
             .map_err(Failure::Outbound)?;
+        if self.grant == GrantType::AuthorizationCode && self.refresh_token.is_none() {
+            return Err(Failure::NotConnected);
+        }
+        let ask = |credential| self.ask(tokens, credential, now);
+        first_accepted(self.credentials.clone(), ask, now).await
+    }
+
+    async fn ask(
+        &self,
+        tokens: &TokenClient,
+        credential: Option<Credential>,
+        now: DateTime<Utc>,
+    ) -> (Result<TokenAnswer, TokenError>, WhichToken) {
         let client = ClientIdentity {
             client_id: self.client_id.to_owned(),
-            credential: self.secret.clone().map(Credential::Secret),
+            credential,
+            now,
         };
         let resource = Resource::origin_of(self.api_url);
-        if self.grant == GrantType::ClientCredentials {
-            let answer = tokens
-                .client_credentials(self.endpoints, &client, &resource)
-                .await;
-            return Obtained::of(answer.map_err(Failure::Token)?, now);
+        match (self.grant, &self.refresh_token) {
+            (GrantType::AuthorizationCode, Some(token)) => {
+                self.refresh(tokens, &client, &resource, token).await
+            }
+            _ => {
+                let answer = tokens
+                    .client_credentials(self.endpoints, &client, &resource)
+                    .await;
+                (answer, WhichToken::Present)
+            }
         }
-        let token = self.refresh_token.as_ref().ok_or(Failure::NotConnected)?;
-        let (answer, spent) = self.refresh(tokens, &client, &resource, token).await;
-        let mut obtained = Obtained::of(answer.map_err(Failure::Token)?, now)?;
-        obtained.spent = spent;
-        Ok(obtained)
     }
 
     /// Refreshes, and falls back on the previous refresh token where one was given.
@@ -151,6 +189,45 @@ impl Attempt<'_> {
     }
 }
 
+/// Asks with one credential after the other in the same attempt, so that nobody waits for a second
+/// one. A proof of the client that is refused is looked at before what came with it, so neither a
+/// refresh token nor a code is spent by it.
+pub(crate) async fn first_accepted<Answer>(
+    credentials: Vec<Offered>,
+    ask: impl Fn(Option<Credential>) -> Answer,
+    now: DateTime<Utc>,
+) -> Result<Obtained, Failure>
+where
+    Answer: Future<Output = (Result<TokenAnswer, TokenError>, WhichToken)>,
+{
+    let read = |answer, spent| {
+        let mut obtained = Obtained::of(answer, now)?;
+        obtained.spent = spent;
+        Ok(obtained)
+    };
+    if credentials.is_empty() {
+        let (answer, spent) = ask(None).await;
+        return read(answer.map_err(Failure::Token)?, spent);
+    }
+    let mut refused = Vec::new();
+    for Offered { slot, credential } in credentials {
+        let (answer, spent) = ask(Some(credential)).await;
+        match answer {
+            Ok(answer) => {
+                let mut obtained = read(answer, spent)?;
+                obtained.by = Some(slot);
+                obtained.refused = refused;
+                return Ok(obtained);
+            }
+            Err(error) if error.refuses_client() => {
+                refused.push(RefusedCredential { slot, error });
+            }
+            Err(error) => return Err(Failure::Token(error)),
+        }
+    }
+    Err(Failure::Credentials(refused))
+}
+
 impl Obtained {
     /// Reads an answer. `now` is the moment before the request, so that a slow answer cannot make
     /// a token look younger than it is.
@@ -163,6 +240,8 @@ impl Obtained {
             .unwrap_or(ASSUMED_LIFE)
             .min(LONGEST_LIFE);
         Ok(Self {
+            by: None,
+            refused: Vec::new(),
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
@@ -198,6 +277,11 @@ impl Failure {
             Failure::ServiceDown { code, .. } => code,
             Failure::Database => "database-unavailable",
             Failure::Token(error) => token_error_code(error),
+            // A lone refusal tells more by itself.
+            Failure::Credentials(refused) => match refused.as_slice() {
+                [only] => token_error_code(&only.error),
+                _ => "credentials-refused",
+            },
         }
     }
 
@@ -207,7 +291,9 @@ impl Failure {
             Failure::NotConnected => ConnectionState::NotConnected,
             Failure::OtherClient | Failure::Unanswered { .. } => ConnectionState::NeedsConsent,
             Failure::ServiceDown { .. } | Failure::Database => ConnectionState::Unreachable,
-            Failure::Settings | Failure::UnusableToken => ConnectionState::Misconfigured,
+            Failure::Settings | Failure::UnusableToken | Failure::Credentials(_) => {
+                ConnectionState::Misconfigured
+            }
             Failure::Outbound(OutboundError::Unresolved { .. } | OutboundError::Connect { .. }) => {
                 ConnectionState::Unreachable
             }
@@ -252,7 +338,8 @@ impl Failure {
                 _ => Ending::Unknown,
             },
             // The token service gave tokens; whether they are stored is another question.
-            Failure::UnusableToken => Ending::Refused,
+            Failure::UnusableToken | Failure::Credentials(_) => Ending::Refused,
+            Failure::Token(TokenError::Unsigned) => Ending::Unsent,
             Failure::NotConnected
             | Failure::OtherClient
             | Failure::Settings
@@ -319,29 +406,8 @@ impl Failure {
     /// What was seen on the wire.
     pub(crate) fn evidence(&self) -> Evidence {
         match self {
-            Failure::Token(TokenError::Refused(refusal)) => Evidence {
-                host: None,
-                error: Some(refusal.error.clone()),
-                suberror: refusal.suberror.clone(),
-                code: refusal
-                    .error_codes
-                    .first()
-                    .map(|code| format!("AADSTS{code}")),
-                message: Some(refusal.description.clone()),
-                status: Some(refusal.status),
-                trace_id: refusal.trace_id.clone(),
-                correlation_id: refusal.correlation_id.clone(),
-                timestamp: refusal.timestamp.clone(),
-            },
-            Failure::Token(TokenError::Transport(fault)) => Evidence {
-                message: Some(fault.detail.clone()),
-                ..Evidence::default()
-            },
-            Failure::Token(TokenError::Unintelligible { status, reason }) => Evidence {
-                status: Some(*status),
-                message: Some(reason.clone()),
-                ..Evidence::default()
-            },
+            Failure::Token(error) => evidence::of(error),
+            Failure::Credentials(refused) => evidence::of_all(refused),
             Failure::Outbound(error) => Evidence {
                 message: Some(error.to_string()),
                 ..Evidence::default()
@@ -357,12 +423,12 @@ impl Failure {
 
     /// The reason as kept in the account's history.
     pub(crate) fn reason(&self) -> Reason {
-        let evidence = self.evidence();
-        let detail = match (evidence.code, evidence.message) {
-            (Some(code), Some(message)) if !message.contains(&code) => format!("{code}: {message}"),
-            (_, Some(message)) => message,
-            (Some(code), None) => code,
-            (None, None) => String::new(),
+        let detail = match self {
+            // What was said of each names its code already.
+            Failure::Credentials(refused) if refused.len() > 1 => {
+                self.evidence().message.unwrap_or_default()
+            }
+            _ => evidence::detail(self.evidence()),
         };
         Reason::new(self.code(), detail)
     }
@@ -401,7 +467,9 @@ fn ending_of(refusal: &Refusal) -> Ending {
 
 /// A code as kept in an account's history, as static text.
 pub(crate) fn stable_code(code: &str) -> &'static str {
-    const LOCAL: [&str; 17] = [
+    const LOCAL: [&str; 19] = [
+        "credentials-refused",
+        "certificate-not-signing",
         "no-consent-yet",
         "consent-for-other-client",
         "settings-incomplete",
@@ -436,6 +504,7 @@ fn token_error_code(error: &TokenError) -> &'static str {
             Verdict::Misconfigured => "token-refused",
             Verdict::NeedsConsent => "consent-lost",
         }),
+        TokenError::Unsigned => "certificate-not-signing",
         TokenError::Unintelligible { .. } => "token-service-unintelligible",
         TokenError::Transport(fault) => match fault.kind {
             TransportKind::Dns => "name-unresolved",

@@ -39,6 +39,8 @@ impl Resolution {
             | "client-public"
             | "certificate-unknown"
             | "certificate-expired"
+            | "credentials-refused"
+            | "certificate-not-signing"
             | "assertion-invalid" => Resolution::Credential,
             "application-disabled"
             | "user-disabled"

@@ -3,9 +3,13 @@
 //! Nothing here asks the network; that is the ladder's work. Findings name the property at fault
 //! and carry a stable code, so that the console can stand them where they belong.
 
+mod credentials;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use secrecy::{ExposeSecret, SecretString};
-use tieline_core::{Account, AccountName, GrantType, NameProblem, RefreshTokenRotation};
+use secrecy::ExposeSecret;
+use tieline_core::{
+    Account, AccountName, CredentialInfo, GrantType, NameProblem, RefreshTokenRotation,
+};
 use tieline_dataverse::ApiAddress;
 use tieline_entra::{Dialect, EndpointField, Endpoints, is_guid};
 use tieline_store::AccountSettings;
@@ -13,8 +17,6 @@ use tieline_store::AccountSettings;
 use crate::form::{AccountForm, Field, Finding};
 use crate::outbound::{Outbound, is_loopback_host};
 
-/// Microsoft's portal makes secrets of well under this; what is longer is a file pasted whole.
-const SECRET_MAX: usize = 4096;
 /// Refresh tokens of Entra are one to two kilobytes; others are shorter.
 const REFRESH_TOKEN_MAX: usize = 16_384;
 /// Longest note.
@@ -30,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) api: Option<ApiAddress>,
     pub(crate) client_id: String,
     pub(crate) secret_expires_on: Option<NaiveDate>,
+    pub(crate) next_secret_expires_on: Option<NaiveDate>,
     pub(crate) grant: GrantType,
     pub(crate) rotation: RefreshTokenRotation,
     pub(crate) notes: String,
@@ -50,6 +53,7 @@ impl Settings {
             rotation: self.rotation,
             notes: self.notes.clone(),
             secret_expires_on: self.secret_expires_on,
+            credentials: Vec::new(),
         })
     }
 }
@@ -59,8 +63,8 @@ impl Settings {
 pub(crate) struct Circumstances<'a> {
     /// The account that the form edits; none for a new one.
     pub(crate) account: Option<&'a Account>,
-    /// Whether a draft holds a secret that the form does not repeat.
-    pub(crate) secret_in_draft: bool,
+    /// The credentials that a draft holds and the form does not repeat.
+    pub(crate) held: &'a [CredentialInfo],
     /// The way out, whose policy the URLs must meet.
     pub(crate) outbound: &'a Outbound,
     /// The present moment.
@@ -75,8 +79,7 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
     let api = judge_api(&form.api_url, around.outbound, &mut findings);
     judge_clouds(endpoints.as_ref(), api.as_ref(), &mut findings);
     let client_id = judge_client_id(&form.client_id, endpoints.as_ref(), &mut findings);
-    judge_secret(form, around, &mut findings);
-    let secret_expires_on = judge_expiry(&form.secret_expires_on, around.now, &mut findings);
+    let expiries = credentials::judge(form, around, &mut findings);
     judge_grant(form, endpoints.as_ref(), &mut findings);
     judge_refresh_token(form, &mut findings);
     if form.notes.chars().count() > NOTES_MAX {
@@ -90,7 +93,8 @@ pub(crate) fn judge(form: &AccountForm, around: Circumstances<'_>) -> (Settings,
         endpoints,
         api,
         client_id,
-        secret_expires_on,
+        secret_expires_on: expiries.first,
+        next_secret_expires_on: expiries.next,
         grant: form.grant(),
         rotation: form.rotation(),
         notes: form.notes.clone(),
@@ -225,62 +229,6 @@ fn judge_client_id(
     text.to_owned()
 }
 
-fn judge_secret(form: &AccountForm, around: Circumstances<'_>, findings: &mut Vec<Finding>) {
-    let set = around.secret_in_draft
-        || around
-            .account
-            .is_some_and(|account| account.client_secret.is_some());
-    match &form.client_secret {
-        Some(secret) => judge_secret_value(secret, findings),
-        None if !set => findings.push(Finding::error(Field::ClientSecret, "client-secret-empty")),
-        None => {}
-    }
-}
-
-fn judge_secret_value(secret: &SecretString, findings: &mut Vec<Finding>) {
-    let text = secret.expose_secret().trim();
-    if text.is_empty() {
-        findings.push(Finding::error(Field::ClientSecret, "client-secret-empty"));
-    } else if text.len() > SECRET_MAX || text.chars().any(char::is_control) {
-        findings.push(Finding::error(
-            Field::ClientSecret,
-            "client-secret-malformed",
-        ));
-    } else if is_guid(text) {
-        findings.push(Finding::warning(
-            Field::ClientSecret,
-            "client-secret-looks-like-id",
-        ));
-    }
-}
-
-fn judge_expiry(text: &str, now: DateTime<Utc>, findings: &mut Vec<Finding>) -> Option<NaiveDate> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
-    }
-    let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") else {
-        findings.push(Finding::error(
-            Field::SecretExpiresOn,
-            "secret-expiry-malformed",
-        ));
-        return None;
-    };
-    let days = (date - now.date_naive()).num_days();
-    if days < 0 {
-        let finding = Finding::warning(Field::SecretExpiresOn, "secret-expiry-past");
-        findings.push(finding.with("date", date.to_string()));
-    } else if days <= 30 {
-        let finding = Finding::warning(Field::SecretExpiresOn, "secret-expiry-soon");
-        findings.push(
-            finding
-                .with("date", date.to_string())
-                .with("days", days.to_string()),
-        );
-    }
-    Some(date)
-}
-
 /// The application's own grant is refused over `/common` (AADSTS9001023): it names no tenant.
 fn judge_grant(form: &AccountForm, endpoints: Option<&Endpoints>, findings: &mut Vec<Finding>) {
     let shared = endpoints
@@ -306,6 +254,8 @@ fn judge_refresh_token(form: &AccountForm, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
     use crate::outbound::{OutboundSettings, Policy};
 
@@ -327,7 +277,7 @@ mod tests {
         let outbound = Outbound::new(&OutboundSettings::default()).expect("outbound");
         let around = Circumstances {
             account: None,
-            secret_in_draft: false,
+            held: &[],
             outbound: &outbound,
             now: "2026-11-23T00:00:00Z".parse().expect("a date"),
         };
@@ -412,7 +362,7 @@ mod tests {
         .expect("outbound");
         let around = Circumstances {
             account: None,
-            secret_in_draft: false,
+            held: &[],
             outbound: &open,
             now: Utc::now(),
         };

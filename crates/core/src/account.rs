@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::credential::{CredentialInfo, CredentialSlot};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::state::Connection;
 
@@ -219,6 +220,8 @@ pub struct Account {
     pub rotation: RefreshTokenRotation,
     /// Whether and when the client secret was set.
     pub client_secret: Option<SecretInfo>,
+    /// Every credential, the client secret among them, in the order of their places.
+    pub credentials: Vec<CredentialInfo>,
     /// Whose consent is in use; none before the first.
     pub consent: Option<ConsentInfo>,
     /// Free text for administrators.
@@ -235,6 +238,14 @@ pub struct Account {
     pub changed_by: String,
     /// Counts changes of the settings; an update names the version it saw.
     pub version: i64,
+}
+
+impl Account {
+    /// The credential in a place.
+    #[must_use]
+    pub fn credential(&self, slot: CredentialSlot) -> Option<&CredentialInfo> {
+        self.credentials.iter().find(|info| info.slot == slot)
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, ApiKeyId, ConsumerId, WorkspaceId};
+use crate::limits::ConsumerLimits;
 
 /// Which accounts a consumer may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ impl ConsumerGrant {
 }
 
 /// An application that may use accounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Consumer {
     /// Its identifier.
     pub id: ConsumerId,
@@ -40,6 +41,8 @@ pub struct Consumer {
     pub name: String,
     /// What it may use.
     pub grant: ConsumerGrant,
+    /// Its part in the limits of accounts.
+    pub limits: ConsumerLimits,
     /// Its keys, revoked ones included.
     pub keys: Vec<ApiKeyInfo>,
     /// When it was added.

@@ -72,6 +72,8 @@ id! {
     TestId,
     /// One entry of the audit log.
     AuditId,
+    /// An address that is told of events.
+    WebhookId,
 }
 
 impl WorkspaceId {

@@ -1,14 +1,17 @@
 //! The token endpoint (RFC 6749, sections 4.1.3, 4.4.2 and 6).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::certificate::ClientCertificate;
 use crate::endpoints::{Dialect, Endpoints};
 use crate::error::{Refusal, TokenError, TransportFault};
 
@@ -17,12 +20,17 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// Longest lifetime that is believed; beyond it the number is nonsense.
 const LIFE_MAX: u64 = 366 * 24 * 3600;
 
+/// RFC 7523, section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// How an application proves who it is.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Credential {
     /// A client secret, sent in the form.
     Secret(SecretString),
+    /// A certificate, whose key signs an assertion for every request (RFC 7523, section 2.2).
+    Certificate(Arc<ClientCertificate>),
 }
 
 /// An application.
@@ -32,6 +40,8 @@ pub struct ClientIdentity {
     pub client_id: String,
     /// Its proof.
     pub credential: Option<Credential>,
+    /// The present moment, for proofs that are good for a while only.
+    pub now: DateTime<Utc>,
 }
 
 /// What a token is for: the origin of an organization.
@@ -72,7 +82,7 @@ impl Resource {
 }
 
 /// A code to redeem.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct CodeRedemption<'a> {
     /// The code.
     pub code: &'a SecretString,
@@ -132,7 +142,7 @@ impl TokenClient {
         resource: &Resource,
         redemption: CodeRedemption<'_>,
     ) -> Result<TokenAnswer, TokenError> {
-        let mut form = Form::new("authorization_code", client);
+        let mut form = Form::new("authorization_code", client, endpoints)?;
         form.add("code", redemption.code.expose_secret());
         form.add("redirect_uri", redemption.redirect_uri);
         form.add("code_verifier", redemption.verifier.expose_secret());
@@ -153,7 +163,7 @@ impl TokenClient {
         refresh_token: &SecretString,
         claims: Option<&str>,
     ) -> Result<TokenAnswer, TokenError> {
-        let mut form = Form::new("refresh_token", client);
+        let mut form = Form::new("refresh_token", client, endpoints)?;
         form.add("refresh_token", refresh_token.expose_secret());
         form.add_some("resource", resource.parameter(endpoints.dialect()));
         if endpoints.dialect() == Dialect::EntraV2 {
@@ -173,7 +183,7 @@ impl TokenClient {
         client: &ClientIdentity,
         resource: &Resource,
     ) -> Result<TokenAnswer, TokenError> {
-        let mut form = Form::new("client_credentials", client);
+        let mut form = Form::new("client_credentials", client, endpoints)?;
         form.add_some("resource", resource.parameter(endpoints.dialect()));
         form.add_some("scope", resource.app_scope(endpoints.dialect()).as_deref());
         self.ask(endpoints, form).await
@@ -201,15 +211,30 @@ impl TokenClient {
 }
 
 impl Form {
-    fn new(grant: &str, client: &ClientIdentity) -> Self {
+    fn new(
+        grant: &str,
+        client: &ClientIdentity,
+        endpoints: &Endpoints,
+    ) -> Result<Self, TokenError> {
         let mut form = Form(vec![
             ("grant_type", grant.to_owned()),
             ("client_id", client.client_id.clone()),
         ]);
-        if let Some(Credential::Secret(secret)) = &client.credential {
-            form.add("client_secret", secret.expose_secret());
+        match &client.credential {
+            Some(Credential::Secret(secret)) => {
+                form.add("client_secret", secret.expose_secret());
+            }
+            Some(Credential::Certificate(certificate)) => {
+                let audience = endpoints.token().as_str();
+                let assertion = certificate
+                    .assertion(&client.client_id, audience, client.now)
+                    .ok_or(TokenError::Unsigned)?;
+                form.add("client_assertion_type", ASSERTION_TYPE);
+                form.add("client_assertion", assertion.expose_secret());
+            }
+            None => {}
         }
-        form
+        Ok(form)
     }
 
     fn add(&mut self, name: &'static str, value: &str) {
@@ -379,6 +404,7 @@ mod tests {
             Err(TokenError::Refused(_)) => "refused",
             Err(TokenError::Unintelligible { .. }) => "unintelligible",
             Err(TokenError::Transport(_)) => "transport",
+            Err(TokenError::Unsigned) => "unsigned",
         };
         assert_eq!(kind(200, "<html>", true), "unintelligible");
         assert_eq!(kind(404, "not found", false), "unintelligible");
@@ -393,8 +419,14 @@ mod tests {
         let identity = ClientIdentity {
             client_id: "c".into(),
             credential: Some(Credential::Secret(SecretString::from("hunter2"))),
+            now: DateTime::UNIX_EPOCH,
         };
-        let printed = format!("{:?}", Form::new("refresh_token", &identity));
+        let tenant = "https://login.microsoftonline.com/contoso.example/oauth2";
+        let endpoints =
+            Endpoints::parse(&format!("{tenant}/authorize"), &format!("{tenant}/token"));
+        let endpoints = endpoints.expect("endpoints").value;
+        let form = Form::new("refresh_token", &identity, &endpoints).expect("a form");
+        let printed = format!("{form:?}");
         assert!(!printed.contains("hunter2") && printed.contains("client_secret"));
     }
 }

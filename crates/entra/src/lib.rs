@@ -5,6 +5,7 @@
 
 mod authorize;
 mod callback;
+mod certificate;
 mod challenge;
 pub mod claims;
 mod client;
@@ -15,6 +16,7 @@ mod error;
 
 pub use authorize::{AuthorizationRequest, Pkce, Prompt, random_token};
 pub use callback::Callback;
+pub use certificate::{CertificateProblem, ClientCertificate};
 pub use challenge::Challenge;
 pub use claims::{Claims, ClaimsError};
 pub use client::{ClientIdentity, CodeRedemption, Credential, Resource, TokenAnswer, TokenClient};

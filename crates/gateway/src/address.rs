@@ -4,6 +4,7 @@
 //! written. An address is recognized however it is spelled: in any case (RFC 3986, section 6.2.2),
 //! with or without the default port (section 6.2.3), with JSON's escapes or percent-encoded.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -35,6 +36,8 @@ pub(crate) struct Ends {
     configured: String,
     /// What names the account in the path, such as `/Contoso%20Sales`; empty when nothing does.
     prefix: String,
+    /// Made when they are first wanted; the same ends serve many calls.
+    turnings: [OnceCell<Arc<Turning>>; 2],
 }
 
 impl Ends {
@@ -48,11 +51,23 @@ impl Ends {
             here,
             configured: configured.to_owned(),
             prefix: utf8_percent_encode(prefix, UNSAFE).to_string(),
+            turnings: Default::default(),
         }
     }
 
     /// Turns what a client sends: the gateway's addresses into the organization's.
-    pub(crate) fn there(&self) -> Turning {
+    pub(crate) fn there(&self) -> Arc<Turning> {
+        let made = self.turnings[0].get_or_init(|| Arc::new(self.make_there()));
+        Arc::clone(made)
+    }
+
+    /// Turns what the organization answers: its addresses into the gateway's.
+    pub(crate) fn back(&self) -> Arc<Turning> {
+        let made = self.turnings[1].get_or_init(|| Arc::new(self.make_back()));
+        Arc::clone(made)
+    }
+
+    fn make_there(&self) -> Turning {
         let (_, called) = self.here.split_once("://").unwrap_or(("", &self.here));
         let mut authorities = vec![called.to_owned()];
         // Some clients lose the port on the way from their settings to a link.
@@ -78,8 +93,7 @@ impl Ends {
         }
     }
 
-    /// Turns what the organization answers: its addresses into the gateway's.
-    pub(crate) fn back(&self) -> Turning {
+    fn make_back(&self) -> Turning {
         Turning {
             side: Side::Back,
             schemes: match self.line.origin.scheme() {
@@ -305,9 +319,7 @@ impl Turning {
     pub(crate) fn turn_query(&self, target: &[u8]) -> Option<Vec<u8>> {
         let question = memchr::memchr(b'?', target)?;
         let query = &target[question + 1..];
-        if memchr::memmem::find(query, b"id").is_none() {
-            return None;
-        }
+        memchr::memmem::find(query, b"id")?;
         let mut turned = target[..=question].to_vec();
         for (number, pair) in query.split(|byte| *byte == b'&').enumerate() {
             if number > 0 {
@@ -496,7 +508,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The scheme and host that the caller used, as far as they can be believed: they end in links.
-pub(crate) fn called<'a>(authority: Option<&'a str>) -> Option<&'a str> {
+pub(crate) fn called(authority: Option<&str>) -> Option<&str> {
     let authority = authority?;
     let sound = authority.bytes().all(|byte| {
         byte.is_ascii_alphanumeric()

@@ -11,7 +11,7 @@ use tieline_app::{Line, Outbound, OutboundError};
 use tokio_rustls::TlsConnector;
 
 use crate::Protocols;
-use crate::socket::Socket;
+use crate::socket::{Ahead, Socket};
 
 /// How long the handshake may take; the connection itself has the outgoing policy's limit.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +65,8 @@ impl Connector {
         }
         let bare = line.host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| ConnectError::NoHost)?;
-        let shaken = tokio::time::timeout(TLS_TIMEOUT, self.tls.connect(name, stream)).await;
+        let shaken =
+            tokio::time::timeout(TLS_TIMEOUT, self.tls.connect(name, Ahead::new(stream))).await;
         let stream = shaken
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(ConnectError::Tls)?;

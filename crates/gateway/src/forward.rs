@@ -5,20 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{Either, Full};
 use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
-use crate::GatewaySettings;
 use crate::answer::AnswerBody;
 use crate::connect::ConnectError;
 use crate::inject::request_headers;
+use crate::keep::{CallBody, stalled};
 use crate::pool::Lease;
-use crate::turn::{Passing, Turner};
 use crate::upload::{Progress, Upload};
 use crate::wire::{Outgoing, Unanswered};
 use crate::worker::Worker;
@@ -31,78 +28,6 @@ pub(crate) struct Call {
     pub(crate) body: CallBody,
 }
 
-/// A body that can be sent again, or one that streams.
-pub(crate) enum CallBody {
-    Kept(Bytes),
-    Streaming(Passing<Incoming>),
-}
-
-impl CallBody {
-    /// Keeps a body whose size is known and small; lets any other stream. What a client learned
-    /// here it says again: its links are turned either way.
-    pub(crate) async fn of(
-        body: Incoming,
-        settings: &GatewaySettings,
-        turner: Option<Turner>,
-    ) -> Result<Self, Refused> {
-        match body.size_hint().exact() {
-            Some(0) => Ok(Self::Kept(Bytes::new())),
-            Some(size) if size <= settings.replay_max => {
-                let body = whole(body, settings.body_timeout).await?;
-                Ok(Self::Kept(match turner {
-                    Some(turner) => turner.whole(body),
-                    None => body,
-                }))
-            }
-            _ => Ok(Self::Streaming(match turner {
-                Some(turner) => Passing::turned(body, turner, None, None),
-                None => Passing::untouched(body),
-            })),
-        }
-    }
-}
-
-/// Reads a body to its end; most have come with their head, in one piece.
-async fn whole(mut body: Incoming, patience: Duration) -> Result<Bytes, Refused> {
-    let mut first = Bytes::new();
-    let mut more = BytesMut::new();
-    while !body.is_end_stream() {
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            Ok(Some(Err(_))) => {
-                let text = "The request's body ended before its announced length.";
-                return Err(Refused::new(Who::Consumer, 400, "body-cut-off", text));
-            }
-            Err(_) => return Err(stalled(patience)),
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.is_empty() {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&first);
-            }
-            more.extend_from_slice(&data);
-        }
-    }
-    Ok(if more.is_empty() {
-        first
-    } else {
-        more.freeze()
-    })
-}
-
-fn stalled(patience: Duration) -> Refused {
-    let text = format!(
-        "Nothing came of the request's body for {} seconds.",
-        patience.as_secs()
-    );
-    Refused::new(Who::Consumer, 408, "body-stalled", text)
-}
-
 /// Makes a call with the account's token; once more with a fresh one after a 401.
 pub(crate) async fn forward(
     worker: &Worker,
@@ -113,10 +38,33 @@ pub(crate) async fn forward(
     let (sending, kept) = Sending::of(call);
     let ready = sending.with(token.header_value(), line);
     let first = send(worker, line, ready, kept.as_ref()).await?;
-    if first.status() != StatusCode::UNAUTHORIZED {
-        return Ok(first);
+    match first.status() {
+        StatusCode::UNAUTHORIZED => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(keeping(first, kept));
+        }
+        _ => return Ok(first),
     }
     Box::pin(again(worker, line, token, first, kept)).await
+}
+
+/// An answer that asks to come back later takes along what it takes to do so.
+fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<AnswerBody> {
+    if let Some(kept) = kept {
+        answer.extensions_mut().insert(kept);
+    }
+    answer
+}
+
+/// The call that an answer asks to make later, where it is at hand.
+pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
+    let kept = answer.extensions_mut().remove::<Kept>()?;
+    Some(Call {
+        method: kept.method,
+        target: kept.target,
+        headers: kept.headers,
+        body: CallBody::Kept(kept.body),
+    })
 }
 
 async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
@@ -136,10 +84,7 @@ async fn again(
     first: Response<AnswerBody>,
     kept: Option<Kept>,
 ) -> Result<Response<AnswerBody>, Refused> {
-    // A claims challenge may stand beside others, in a header of its own.
-    let challenges = first.headers().get_all(header::WWW_AUTHENTICATE).iter();
-    let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
-    let challenge = (!challenges.is_empty()).then(|| challenges.join(", "));
+    let challenge = challenge(first.headers());
     let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
     let fresh = worker.at_home(async move {
         app.token_rejected(&at, &refused, challenge.as_deref())
@@ -153,7 +98,22 @@ async fn again(
     drop(first);
     metrics::counter!("tieline_gateway_replays_total").increment(1);
     let ready = kept.sending().with(fresh.header_value(), line);
-    send(worker, line, ready, Some(&kept)).await
+    let answer = send(worker, line, ready, Some(&kept)).await?;
+    Ok(match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            keeping(answer, Some(kept))
+        }
+        _ => answer,
+    })
+}
+
+/// What a 401 asks for. A challenge for claims (continuous access evaluation) may stand beside
+/// another, in a header of its own, and is the one that says more.
+fn challenge(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::WWW_AUTHENTICATE).iter();
+    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let claims = values.iter().find(|value| value.contains("claims="));
+    claims.or(values.first()).map(|value| (*value).to_owned())
 }
 
 // === one sending ===
@@ -168,6 +128,7 @@ struct Sending {
 }
 
 /// What it takes to send a request once more.
+#[derive(Clone)]
 struct Kept {
     method: Method,
     target: PathAndQuery,
@@ -307,14 +268,14 @@ async fn exchange(
     let limit = settings.answer_timeout;
     match lease {
         Lease::Http1(mut leased) => {
-            let answered = within(limit, progress, leased.wire.exchange(request)).await;
+            let answered = within(worker, progress, leased.wire.exchange(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(Failure::Broken)?;
             Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
         }
         Lease::Http2(mut sender) => {
             absolute(&mut request, line);
-            let answered = within(limit, progress, sender.try_send_request(request)).await;
+            let answered = within(worker, progress, sender.try_send_request(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(|mut error| {
                 Failure::Broken(Unanswered {
@@ -364,13 +325,14 @@ enum Late {
 /// Waits for the head of an answer. While the caller still sends, the time begins anew with every
 /// piece: a large body on a slow line is no fault of Dynamics.
 async fn within<T>(
-    limit: Duration,
+    worker: &Worker,
     progress: Option<&Progress>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Late> {
+    let limit = worker.inner.settings.answer_timeout;
     let mut answer = pin!(answer);
     loop {
-        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+        if let Some(answered) = worker.patience.within(limit, answer.as_mut()).await {
             return Ok(answered);
         }
         match progress {

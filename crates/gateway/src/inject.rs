@@ -4,16 +4,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::coding::Accepted;
 
-/// Fields about one connection (RFC 9110, section 7.6.1), and those of HTTP/1.0 proxies.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+/// Fields about one connection (RFC 9110, section 7.6.1), and those of HTTP/1.0 proxies. As names,
+/// not as text: every call looks for all of them, both ways.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// The request's headers as they go on: end-to-end fields untouched, the caller's own credentials
@@ -58,7 +59,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }

@@ -1,5 +1,7 @@
 //! Phase five: the answer, on its way back to the caller.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
@@ -12,7 +14,12 @@ use crate::part::{ADDRESSES, Kind};
 use crate::turn::{Passing, Turner};
 
 /// Digests of a body's bytes (RFC 9530, and the older ones): other bytes have others.
-pub(crate) const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
+pub(crate) const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// An answer that must not be passed on: its sender and its receiver could take different bytes for
 /// its end (RFC 9112, section 6.3), or it is no answer at all.
@@ -69,7 +76,7 @@ where
     };
     // Another address has another length, also where only the head was asked for.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     let (from, to) = recode(headers, coded, accepted);
@@ -119,27 +126,31 @@ fn vary_by_encoding(headers: &mut HeaderMap) {
     }
 }
 
+/// Headers that hold addresses, and how; those of the parts of a batch are the same.
+const ADDRESSED: [(HeaderName, Form); 4] = [
+    (HeaderName::from_static(ADDRESSES[0]), Form::One),
+    (HeaderName::from_static(ADDRESSES[1]), Form::One),
+    (HeaderName::from_static(ADDRESSES[2]), Form::One),
+    (header::LINK, Form::List),
+];
+
 /// Makes addresses in headers lead back here.
-fn turn_addresses(headers: &mut HeaderMap, turning: impl Fn() -> Turning) {
-    let mut made: Option<Turning> = None;
-    let links = (HeaderName::from_static("link"), Form::List);
-    let names = ADDRESSES
-        .into_iter()
-        .map(|name| (HeaderName::from_static(name), Form::One));
-    for (name, form) in names.chain([links]) {
-        if !headers.contains_key(&name) {
+fn turn_addresses(headers: &mut HeaderMap, turning: impl Fn() -> Arc<Turning>) {
+    let mut made: Option<Arc<Turning>> = None;
+    for (name, form) in &ADDRESSED {
+        if !headers.contains_key(name) {
             continue;
         }
         let turning = made.get_or_insert_with(&turning);
-        let values: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
-        headers.remove(&name);
+        let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+        headers.remove(name);
         for value in values {
             let turned = match form {
                 Form::One => turning.turn(value.as_bytes()),
                 Form::List => turning.turn_list(value.as_bytes()),
             };
             let turned = turned.and_then(|turned| HeaderValue::from_bytes(&turned).ok());
-            headers.append(&name, turned.unwrap_or(value));
+            headers.append(name, turned.unwrap_or(value));
         }
     }
 }
@@ -176,7 +187,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        turn_addresses(&mut headers, || Turning::example(Side::Back));
+        turn_addresses(&mut headers, || Arc::new(Turning::example(Side::Back)));
         assert_eq!(
             headers["odata-entityid"],
             "http://gw:8421/Contoso%20Sales/api/data/v9.2/contacts(1)"

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -24,8 +24,11 @@ use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
-use crate::forward::{Call, CallBody, forward};
+use crate::fair;
+use crate::forward::Call;
 use crate::guest::Calling;
+use crate::keep::CallBody;
+use crate::known::Way;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
@@ -152,10 +155,11 @@ pub(crate) async fn answer(
     }
     let mut seen = Seen::new(request.method(), request.headers());
     let allowed = &worker.inner.settings.allowed_origins;
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let asks = is_preflight(request.method(), request.headers());
+    let origin = request.headers().get(header::ORIGIN);
+    let origin = origin.filter(|_| !asks).cloned();
     let uri = request.uri().clone();
-    let preflighted = is_preflight(request.method(), request.headers());
-    let passed = if preflighted {
+    let passed = if asks {
         preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
     } else {
         let passed = pass(&worker, request, scheme, &mut seen).await;
@@ -165,30 +169,28 @@ pub(crate) async fn answer(
         Ok(answer) => {
             // A 401 of Dynamics that a fresh token did not cure is not ours.
             let refused = answer.status() == StatusCode::UNAUTHORIZED;
-            let failed = if refused { "dynamics" } else { "" };
-            (answer, failed)
+            (answer, if refused { "dynamics" } else { "" })
         }
         Err(refused) => {
             let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
             (answer.map(Either::Right), refused.who.as_str())
         }
     };
+    let headers = answer.headers_mut();
     if !failed.is_empty() {
-        answer
-            .headers_mut()
-            .insert(FAILED, HeaderValue::from_static(failed));
+        headers.insert(FAILED, HeaderValue::from_static(failed));
     }
     if let Some(id) = seen.trace_id.header() {
-        answer.headers_mut().insert(TRACE_ID, id);
+        headers.insert(TRACE_ID, id);
     }
-    if let Some(origin) = origin.filter(|_| !preflighted) {
-        open(allowed, &origin, answer.headers_mut());
+    if let Some(origin) = origin {
+        open(allowed, &origin, headers);
     }
     seen.answered(&worker.meters, answer.status().as_u16(), failed);
     Ok(answer.map(told))
 }
 
-/// Admit, route, inject, forward, relay.
+/// Admit, route, wait, inject, forward, relay.
 async fn pass(
     worker: &Worker,
     request: Request<Incoming>,
@@ -209,13 +211,14 @@ async fn pass(
     let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
-    // ADMISSION: the one place where a call waits for its turn, after it is known whose it is and
-    // before a byte of its body is read.
+    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
 
     let ends = ends(worker, line, &head, &prefix, scheme);
     let mut headers = head.headers;
     let turner = turner(&mut headers, &ends);
-    let body = CallBody::of(body, settings, turner).await?;
+    let body = CallBody::of(body, settings, turner);
+    let body = fair::before_deadline(&terms, body).await?;
+    say_nothing(&body, &head.method, &mut headers);
     let accepted = Accepted::of(&headers);
     let call = Call {
         method: head.method.clone(),
@@ -223,7 +226,9 @@ async fn pass(
         headers,
         body,
     };
-    let answer = forward(worker, line, call).await?;
+    // The one place where a call waits for its turn: what can be kept of it is here by now, so
+    // that a slow sender takes no place at Dynamics.
+    let answer = fair::call(worker, caller, line, &terms, call).await?;
     check(&answer)?;
     Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
 }
@@ -240,20 +245,24 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
     headers.remove(header::CONTENT_LENGTH);
-    for digest in DIGESTS {
+    for digest in &DIGESTS {
         headers.remove(digest);
     }
     Some(turner)
 }
 
+/// A call that could have a body and has none says so: HTTP/2 and chunks end one without a length,
+/// and IIS answers 411 to a request that says nothing.
+fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
+    let empty = matches!(body, CallBody::Kept(bytes) if bytes.is_empty());
+    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
 /// The target, with the addresses in its query turned.
 fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
-    let named = target.query().is_some_and(|query| query.contains("id="));
-    if !named
-        && !target
-            .query()
-            .is_some_and(|query| query.contains("odata.id"))
-    {
+    if !target.query().is_some_and(|query| query.contains("id")) {
         return target;
     }
     match ends.there().turn_query(target.as_str().as_bytes()) {
@@ -298,24 +307,37 @@ fn ends(
     head: &Parts,
     prefix: &str,
     scheme: &'static str,
-) -> Ends {
+) -> Rc<Ends> {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
-    let here = match called(authority(&head.uri, &head.headers)) {
-        Some(called) if known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)) => {
+    let called = called(authority(&head.uri, &head.headers))
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let scheme = match called {
+        Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            let scheme = match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,
                 _ => scheme,
-            };
-            [scheme, "://", called].concat()
+            }
         }
-        _ => configured.to_owned(),
+        None => scheme,
     };
-    Ends::new(Arc::clone(line), here, configured, prefix)
+    let way = Way {
+        line,
+        scheme,
+        called: called.unwrap_or_default(),
+        prefix,
+    };
+    worker.known.ends(&way, || {
+        let here = match called {
+            Some(called) => [scheme, "://", called].concat(),
+            None => configured.to_owned(),
+        };
+        Ends::new(Arc::clone(line), here, configured, prefix)
+    })
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use crate::keep::Begun;
 use crate::turn::{CutOff, Passing};
 
 /// A body on its way out.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    body: Passing<Incoming>,
+    body: Passing<Begun>,
     progress: Rc<Progress>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Progress {
 }
 
 impl Upload {
-    pub(crate) fn new(body: Passing<Incoming>) -> (Self, Rc<Progress>) {
+    pub(crate) fn new(body: Passing<Begun>) -> (Self, Rc<Progress>) {
         let progress = Rc::new(Progress::default());
         let upload = Self {
             body,

@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 use crate::Inner;
 use crate::front::Front;
 use crate::guest::{Guest, Guests};
+use crate::known::Known;
 use crate::local::Local;
 use crate::observe::Meters;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::serve::answer;
-use crate::socket::Socket;
+use crate::socket::{Ahead, Socket};
 
 /// Pause after the system could not accept a connection, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) inner: Arc<Inner>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) meters: Meters,
+    pub(crate) known: Known,
+    pub(crate) patience: Rc<Patience>,
     /// The server's own runtime.
     home: tokio::runtime::Handle,
 }
@@ -81,13 +85,16 @@ pub(crate) fn run(
         let now = Rc::new(Cell::new(0));
         let guests = Rc::new(Guests::new(Rc::clone(&now)));
         let pool = Rc::new(Pool::new(inner.connector.clone(), Rc::clone(&now)));
+        let patience = Rc::new(Patience::new(Rc::clone(&now)));
         let worker = Rc::new(Worker {
             meters: Meters::new(Arc::clone(&inner.named)),
+            known: Known::default(),
+            patience: Rc::clone(&patience),
             pool: Rc::clone(&pool),
             inner,
             home,
         });
-        tokio::task::spawn_local(beat(now, Rc::clone(&guests), pool));
+        tokio::task::spawn_local(beat(now, Rc::clone(&guests), pool, patience));
         let acceptor = tls.map(TlsAcceptor::from);
         tokio::select! {
             () = stop.cancelled() => {}
@@ -102,12 +109,13 @@ pub(crate) fn run(
     })
 }
 
-async fn beat(now: Rc<Cell<u32>>, guests: Rc<Guests>, pool: Rc<Pool>) {
+async fn beat(now: Rc<Cell<u32>>, guests: Rc<Guests>, pool: Rc<Pool>, patience: Rc<Patience>) {
     let mut beat = tokio::time::interval(BEAT);
     loop {
         beat.tick().await;
         now.set(now.get() + 1);
         guests.sweep();
+        patience.sweep();
         if now.get().is_multiple_of(BEATS_OF_POOL) {
             pool.sweep();
         }
@@ -148,7 +156,7 @@ async fn welcome(
         let socket = match acceptor {
             None => Socket::Plain(stream),
             Some(acceptor) => {
-                let stream = acceptor.accept(stream).await?;
+                let stream = acceptor.accept(Ahead::new(stream)).await?;
                 Socket::Tls(Box::new(TlsStream::Server(stream)))
             }
         };

@@ -1,16 +1,21 @@
 //! Accounts, their default, and their history.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde_json::json;
 use tieline_core::{
-    Account, AccountEvent, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState,
-    ConsentInfo, EventId, GrantType, Reason, RefreshTokenRotation, SecretInfo, WorkspaceId,
+    Account, AccountId, AccountName, AccountType, Actor, Connection, ConnectionState, ConsentInfo,
+    CredentialSlot, GrantType, Reason, RefreshTokenRotation, SecretInfo, WorkspaceId,
 };
 use tieline_vault::AssociatedData;
 
 use crate::audit::note_audit;
 use crate::change::{ChangeKind, note_change};
+use crate::credential::{
+    CredentialChange, CredentialWrites, known_of, stored_for, write_credentials,
+};
 use crate::database::{Store, at, lock_tokens, lock_workspace, ms, reading, text, writing};
 use crate::error::StoreError;
 use crate::token::SealedTokens;
@@ -38,6 +43,8 @@ pub struct AccountSettings {
     pub notes: String,
     /// When the secret expires.
     pub secret_expires_on: Option<NaiveDate>,
+    /// What becomes of the credentials besides the first client secret.
+    pub credentials: Vec<(CredentialSlot, CredentialChange)>,
 }
 
 /// What becomes of a secret that is stored.
@@ -47,7 +54,7 @@ pub enum SecretChange {
     Keep,
     /// It is replaced.
     Set(SecretString),
-    /// It is removed.
+    /// It is removed; one that waits to take over takes its place.
     Clear,
 }
 
@@ -68,26 +75,8 @@ pub struct NewTokens {
     pub consent: Option<ConsentInfo>,
 }
 
-/// Writes an entry of the history within a transaction.
-macro_rules! note_event {
-    ($tx:expr, $account:expr, $from:expr, $to:expr, $reason:expr, $now:expr) => {
-        sqlx::query(
-            "INSERT INTO account_event \
-             (id, account_id, at, from_state, to_state, reason_code, reason_detail) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(tieline_core::EventId::generate($now).to_string())
-        .bind($account.to_string())
-        .bind($crate::database::ms($now))
-        .bind($from)
-        .bind($to)
-        .bind(&$reason.code)
-        .bind($crate::database::text(&$reason.detail))
-        .execute(&mut *$tx)
-        .await?
-    };
-}
-pub(crate) use note_event;
+// Events come in by one door, which is not here.
+pub(crate) use crate::event::note_event;
 
 /// `SELECT` of every column with a condition, as one static text.
 macro_rules! select {
@@ -95,7 +84,8 @@ macro_rules! select {
         concat!(
             "SELECT id, workspace_id, type AS account_type, name, is_default, authorization_url, ",
             "token_url, api_url, client_id, grant_type, notes, client_secret_set_at, ",
-            "client_secret_expires_on, consent, state, state_since, reason_code, reason_detail, ",
+            "client_secret_expires_on, credentials, consent, state, state_since, reason_code, ",
+            "reason_detail, ",
             "version, created_at, created_by, changed_at, changed_by, refresh_token_rotation, ",
             "(SELECT renew_at FROM account_token WHERE account_id = account.id AND failures > 0) ",
             "AS next_attempt_at FROM account WHERE ",
@@ -119,6 +109,7 @@ struct Row {
     notes: String,
     client_secret_set_at: Option<i64>,
     client_secret_expires_on: Option<String>,
+    credentials: String,
     consent: Option<String>,
     state: String,
     state_since: i64,
@@ -150,13 +141,13 @@ impl Store {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
-        let sealed_secret = secret
-            .as_ref()
-            .map(|secret| self.seal_secret(id, 1, secret));
+        let secret = secret.map_or(SecretChange::Keep, SecretChange::Set);
+        let writes = CredentialWrites::of(&[], settings, &secret, HashMap::new(), now);
+        let first = writes.first.as_ref().and_then(Option::as_ref);
+        let sealed_secret = first.map(|secret| self.seal_secret(id, 1, secret));
         let consent = consent_text(tokens.as_ref());
         let sealed = SealedTokens::seal(self, id, 1, tokens.as_ref(), None);
         let (state, reason) = first_state(tokens.as_ref());
-        let set_at = secret.is_some().then(|| ms(now));
         let row = (id.to_string(), workspace.to_string());
         let renew_at = tokens.as_ref().map(|tokens| first_renewal(tokens, now));
         writing!(self, tx => {
@@ -185,8 +176,8 @@ impl Store {
                 .bind(&settings.authorization_url).bind(&settings.token_url)
                 .bind(&settings.api_url).bind(text(&settings.client_id))
                 .bind(settings.grant.as_str()).bind(text(&settings.notes))
-                .bind(sealed_secret.as_ref()).bind(set_at)
-                .bind(settings.secret_expires_on.map(|date| date.to_string()))
+                .bind(sealed_secret.as_ref()).bind(writes.first_set_at())
+                .bind(writes.first_expires_on())
                 .bind(consent.as_ref()).bind(state.as_str()).bind(ms(now))
                 .bind(&reason.code).bind(&reason.detail).bind(by.to_string())
                 .bind(settings.rotation.as_str()).execute(&mut *tx).await?;
@@ -198,6 +189,7 @@ impl Store {
                 .bind(sealed.access_expires_at).bind(tokens.as_ref().map(|_| ms(now)))
                 .bind(sealed.scope.as_ref()).bind(sealed.client_key.as_ref()).bind(renew_at)
                 .execute(&mut *tx).await?;
+            write_credentials!(self, tx, id, writes);
             note_event!(tx, id, None::<String>, state.as_str(), reason, now);
             note_audit!(tx, by, "account_added", "account", id, settings.name.as_str(), json!({}), now);
             note_change!(tx, ChangeKind::Account, id, 0_i64, now);
@@ -227,6 +219,12 @@ impl Store {
         let workspace = before.workspace_id.to_string();
         let kind = before.account_type.as_str();
         let detail = json!({ "changed": changed(&before, settings, &secret, tokens.is_some()) });
+        let stored = stored_for(self, &before, settings, &secret).await?;
+        let mut writes = CredentialWrites::of(&before.credentials, settings, &secret, stored, now);
+        if before.client_id != settings.client_id || before.token_url != settings.token_url {
+            writes.forget_outcomes();
+        }
+        let moved = !same_origin(&before.api_url, &settings.api_url);
         writing!(self, tx => {
             lock_workspace!(tx, &workspace);
             lock_tokens!(tx, &row);
@@ -246,26 +244,27 @@ impl Store {
                 .bind(&settings.authorization_url).bind(&settings.token_url)
                 .bind(&settings.api_url).bind(text(&settings.client_id))
                 .bind(settings.grant.as_str()).bind(text(&settings.notes))
-                .bind(settings.secret_expires_on.map(|date| date.to_string()))
+                .bind(writes.first_expires_on())
                 .bind(ms(now)).bind(by.to_string()).bind(settings.rotation.as_str())
                 .execute(&mut *tx).await?;
             if done.rows_affected() == 0 {
                 return Err(StoreError::Stale);
             }
-            let sql = "SELECT client_secret_version FROM account WHERE id = $1";
-            let version: i64 = sqlx::query_scalar(sql).bind(&row).fetch_one(&mut *tx).await?;
-            let (value, set_at) = match &secret {
-                SecretChange::Keep => (None, None),
-                SecretChange::Set(secret) => {
-                    (Some(self.seal_secret(id, version + 1, secret)), Some(ms(now)))
-                }
-                SecretChange::Clear => (None, None),
-            };
-            if !matches!(secret, SecretChange::Keep) {
+            if let Some(first) = &writes.first {
+                let sql = "SELECT client_secret_version FROM account WHERE id = $1";
+                let version: i64 = sqlx::query_scalar(sql).bind(&row).fetch_one(&mut *tx).await?;
+                let value = first.as_ref().map(|secret| self.seal_secret(id, version + 1, secret));
                 let sql = "UPDATE account SET client_secret = $2, client_secret_version = $3, \
                            client_secret_set_at = $4 WHERE id = $1";
-                sqlx::query(sql).bind(&row).bind(value.as_ref()).bind(version + 1).bind(set_at)
-                    .execute(&mut *tx).await?;
+                sqlx::query(sql).bind(&row).bind(value.as_ref()).bind(version + 1)
+                    .bind(writes.first_set_at()).execute(&mut *tx).await?;
+            }
+            write_credentials!(self, tx, id, writes);
+            if moved {
+                // A token of one organization must never be sent to another one's host.
+                let sql = "UPDATE account_token SET access_token = NULL, \
+                           access_expires_at = NULL WHERE account_id = $1";
+                sqlx::query(sql).bind(&row).execute(&mut *tx).await?;
             }
             if let Some(tokens) = &tokens {
                 let sql = "SELECT generation FROM account_token WHERE account_id = $1";
@@ -488,23 +487,6 @@ impl Store {
         Ok(Some(secret))
     }
 
-    /// The history of an account, latest first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn account_events(
-        &self,
-        id: AccountId,
-        limit: u32,
-    ) -> Result<Vec<AccountEvent>, StoreError> {
-        let sql = "SELECT id, at, from_state, to_state, reason_code, reason_detail \
-                   FROM account_event WHERE account_id = $1 ORDER BY seq DESC LIMIT $2";
-        let rows: Vec<(String, i64, Option<String>, String, String, String)> = reading!(self, pool => {
-            sqlx::query_as(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(pool).await
-        })?;
-        rows.into_iter().map(|row| event(id, row)).collect()
-    }
-
     fn seal_secret(&self, id: AccountId, version: i64, secret: &SecretString) -> Vec<u8> {
         self.seal(&secret_place(&id.to_string(), version), secret)
     }
@@ -552,6 +534,7 @@ impl Row {
                 .grant_type
                 .parse()
                 .map_err(|e| StoreError::corrupt("account.grant_type", e))?,
+            credentials: known_of(&self.credentials, self.client_secret_set_at, expires_on)?,
             rotation: self
                 .refresh_token_rotation
                 .parse()
@@ -580,30 +563,17 @@ impl Row {
     }
 }
 
-fn event(
-    account_id: AccountId,
-    (id, when, from, to, code, detail): (String, i64, Option<String>, String, String, String),
-) -> Result<AccountEvent, StoreError> {
-    let id: EventId = id
-        .parse()
-        .map_err(|e| StoreError::corrupt("account_event.id", e))?;
-    let from = match from {
-        Some(word) => Some(
-            word.parse()
-                .map_err(|e| StoreError::corrupt("account_event.from_state", e))?,
-        ),
-        None => None,
+/// Whether two addresses of a Web API are of one organization.
+fn same_origin(one: &str, other: &str) -> bool {
+    let origin = |url: &str| {
+        // Scheme and authority end with the third slash (RFC 3986, section 3).
+        let end = url
+            .match_indices('/')
+            .nth(2)
+            .map_or(url.len(), |(at, _)| at);
+        url.get(..end).unwrap_or(url).to_ascii_lowercase()
     };
-    Ok(AccountEvent {
-        id,
-        account_id,
-        at: at(when),
-        from,
-        to: to
-            .parse()
-            .map_err(|e| StoreError::corrupt("account_event.to_state", e))?,
-        reason: Reason::new(code, detail),
-    })
+    origin(one) == origin(other)
 }
 
 fn secret_place(row: &str, version: i64) -> AssociatedData<'_> {
@@ -679,5 +649,6 @@ fn changed(
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
+    .chain(settings.credentials.iter().map(|(slot, _)| slot.as_str()))
     .collect()
 }

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 /// Uses that are written in one transaction.
 const USES_TOGETHER: usize = 256;
 
-type Row = (String, String, String, String, i64);
+type Row = (String, String, String, String, String, i64);
 type KeyRow = (String, String, String, i64, Option<i64>, Option<i64>);
 
 impl Store {
@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn consumers(&self, workspace: WorkspaceId) -> Result<Vec<Consumer>, StoreError> {
-        let sql = "SELECT id, workspace_id, name, grants, created_at FROM consumer \
+        let sql = "SELECT id, workspace_id, name, grants, limits, created_at FROM consumer \
                    WHERE workspace_id = $1 ORDER BY name_key";
         let rows: Vec<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(workspace.to_string()).fetch_all(pool).await
@@ -88,7 +88,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn consumer(&self, id: ConsumerId) -> Result<Option<Consumer>, StoreError> {
-        let sql = "SELECT id, workspace_id, name, grants, created_at FROM consumer WHERE id = $1";
+        let sql =
+            "SELECT id, workspace_id, name, grants, limits, created_at FROM consumer WHERE id = $1";
         let row: Option<Row> = reading!(self, pool => {
             sqlx::query_as(sql).bind(id.to_string()).fetch_optional(pool).await
         })?;
@@ -263,7 +264,7 @@ const ADD_KEY: &str = "INSERT INTO api_key (id, consumer_id, hash, prefix, creat
                        VALUES ($1, $2, $3, $4, $5)";
 
 fn consumer(
-    (id, workspace, name, grants, created_at): Row,
+    (id, workspace, name, grants, limits, created_at): Row,
     keys: Vec<ApiKeyInfo>,
 ) -> Result<Consumer, StoreError> {
     Ok(Consumer {
@@ -276,6 +277,8 @@ fn consumer(
         name,
         grant: serde_json::from_str(&grants)
             .map_err(|e| StoreError::corrupt("consumer.grants", e))?,
+        limits: serde_json::from_str(&limits)
+            .map_err(|e| StoreError::corrupt("consumer.limits", e))?,
         keys,
         created_at: at(created_at),
     })

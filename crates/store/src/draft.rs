@@ -1,13 +1,18 @@
 //! Drafts: forms that were not applied yet.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tieline_core::{AccountId, ConsentInfo, DraftId, LadderReport, WorkspaceId};
+use tieline_core::{
+    AccountId, ConsentInfo, CredentialInfo, CredentialSlot, DraftId, LadderReport, WorkspaceId,
+};
 use tieline_vault::AssociatedData;
 
 use crate::account::{NewTokens, SecretChange, consent_text};
+use crate::credential::known_text;
 use crate::database::{Store, at, ms, reading, writing};
 use crate::error::StoreError;
 
@@ -30,12 +35,24 @@ pub struct Draft {
     pub has_secret: bool,
     /// Since when.
     pub secret_set_at: Option<DateTime<Utc>>,
+    /// The credentials that it holds besides, as far as they are known without opening them.
+    pub credentials: Vec<CredentialInfo>,
     /// The tokens of a consent.
     pub tokens: Option<DraftTokens>,
     /// The last connection test.
     pub report: Option<LadderReport>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Draft {
+    /// What is known of every credential that it holds, the first client secret among them.
+    #[must_use]
+    pub fn held(&self) -> Vec<CredentialInfo> {
+        let first = self.secret_set_at.filter(|_| self.has_secret);
+        let first = first.map(|at| CredentialInfo::new(CredentialSlot::ClientSecret, at));
+        first.into_iter().chain(self.credentials.clone()).collect()
+    }
 }
 
 /// What is known of a draft's tokens without opening them.
@@ -64,6 +81,7 @@ struct Row {
     base_version: Option<i64>,
     fields: String,
     client_secret_set_at: Option<i64>,
+    credentials_known: Option<String>,
     consent: Option<String>,
     report: Option<String>,
     updated_at: i64,
@@ -73,7 +91,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, workspace_id, owner, account_key, base_version, fields, ",
-            "client_secret_set_at, consent, report, updated_at FROM draft WHERE ",
+            "client_secret_set_at, credentials_known, consent, report, updated_at FROM draft WHERE ",
             $rest
         )
     };
@@ -189,6 +207,58 @@ impl Store {
         }
     }
 
+    /// Keeps a credential with the draft, or forgets the one that it holds.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the draft is gone.
+    pub async fn draft_set_credential(
+        &self,
+        id: DraftId,
+        slot: CredentialSlot,
+        credential: Option<(SecretString, CredentialInfo)>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let draft = self.draft(id).await?.ok_or(StoreError::NotFound)?;
+        let mut secrets = self.draft_credentials(id).await?;
+        let mut known = draft.credentials;
+        known.retain(|info| info.slot != slot);
+        secrets.remove(&slot);
+        if let Some((secret, info)) = credential {
+            secrets.insert(slot, secret);
+            known.push(info);
+        }
+        let texts: HashMap<CredentialSlot, &str> = secrets
+            .iter()
+            .map(|(slot, secret)| (*slot, secret.expose_secret()))
+            .collect();
+        let text = SecretString::from(serde_json::to_string(&texts).unwrap_or_default());
+        let row = id.to_string();
+        let sealed = self.seal(&place("credentials", &row, ms(now)), &text);
+        let sql = "UPDATE draft SET credentials = $2, credentials_set_at = $3, \
+                   credentials_known = $4, updated_at = $3 WHERE id = $1";
+        writing!(self, tx => {
+            sqlx::query(sql).bind(&row).bind(&sealed).bind(ms(now)).bind(known_text(&known))
+                .execute(&mut *tx).await?;
+        });
+        Ok(())
+    }
+
+    /// The credentials that a draft holds besides the first client secret, opened.
+    ///
+    /// # Errors
+    /// When the database does not answer, or they do not open.
+    pub async fn draft_credentials(
+        &self,
+        id: DraftId,
+    ) -> Result<HashMap<CredentialSlot, SecretString>, StoreError> {
+        let sql = "SELECT credentials, credentials_set_at FROM draft WHERE id = $1";
+        let Some(text) = self.draft_opened(sql, id, "credentials").await? else {
+            return Ok(HashMap::new());
+        };
+        serde_json::from_str(text.expose_secret())
+            .map_err(|_| StoreError::corrupt("draft.credentials", "they are not readable"))
+    }
+
     /// Keeps the report of a connection test with the draft, if it is still there.
     ///
     /// # Errors
@@ -299,6 +369,10 @@ impl Row {
                 .map_err(|e| StoreError::corrupt("draft.fields", e))?,
             has_secret: self.client_secret_set_at.is_some(),
             secret_set_at: self.client_secret_set_at.map(at),
+            credentials: self
+                .credentials_known
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default(),
             tokens: consent.map(|consent| DraftTokens { consent }),
             // A report of an older version that is not readable is no loss.
             report: self

@@ -135,8 +135,13 @@ fn of_app(error: &AppError, language: Language) -> String {
 /// The flag that sets a property. Secrets come from files.
 pub(crate) fn flag_of(field: &str) -> String {
     match field {
-        "client_secret" | "refresh_token" => format!("--{}-file", field.replace('_', "-")),
+        "client_secret"
+        | "next_client_secret"
+        | "client_certificate"
+        | "next_client_certificate"
+        | "refresh_token" => format!("--{}-file", field.replace('_', "-")),
         "secret_expires_on" => "--secret-expires".to_owned(),
+        "next_secret_expires_on" => "--next-secret-expires".to_owned(),
         _ => format!("--{}", field.replace('_', "-")),
     }
 }

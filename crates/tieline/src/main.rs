@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod exit;
 mod files;
+mod meters;
 mod output;
 mod running;
 mod runtime;

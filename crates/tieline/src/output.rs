@@ -7,8 +7,11 @@ use anyhow::Context;
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::SecretString;
 use serde::Serialize;
-use tieline_app::{Finding, explain_reason};
-use tieline_core::{Account, Consumer, ConsumerGrant, Language, User};
+use tieline_app::{Finding, explain, explain_reason};
+use tieline_core::{
+    Account, Consumer, ConsumerGrant, ConsumerLimits, CredentialRefusal, CredentialSlot, Language,
+    User, trial_order,
+};
 
 /// Whether a command speaks to a program or to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +152,10 @@ pub(crate) struct AccountJson {
     api_url: String,
     client_id: String,
     client_secret: SecretJson,
+    next_client_secret: SecretJson,
+    client_certificate: CertificateJson,
+    next_client_certificate: CertificateJson,
+    credentials: Vec<CredentialJson>,
     refresh_token: RefreshTokenJson,
     grant: &'static str,
     notes: String,
@@ -167,6 +174,104 @@ struct SecretJson {
     set: bool,
     set_at: Option<DateTime<Utc>>,
     expires_on: Option<NaiveDate>,
+}
+
+impl SecretJson {
+    fn of(account: &Account, slot: CredentialSlot) -> Self {
+        let info = account.credential(slot);
+        Self {
+            set: info.is_some(),
+            set_at: info.map(|info| info.set_at),
+            expires_on: info.and_then(|info| info.expires_on),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateJson {
+    set: bool,
+    set_at: Option<DateTime<Utc>>,
+    expires_on: Option<NaiveDate>,
+    thumbprint: Option<String>,
+}
+
+impl CertificateJson {
+    fn of(account: &Account, slot: CredentialSlot) -> Self {
+        let info = account.credential(slot);
+        Self {
+            set: info.is_some(),
+            set_at: info.map(|info| info.set_at),
+            expires_on: info.and_then(|info| info.expires_on),
+            thumbprint: info.and_then(|info| info.thumbprint.clone()),
+        }
+    }
+}
+
+/// A secret or certificate, and what became of it.
+#[derive(Debug, Serialize)]
+struct CredentialJson {
+    credential: &'static str,
+    set_at: DateTime<Utc>,
+    expires_on: Option<NaiveDate>,
+    in_use: bool,
+    worked_at: Option<DateTime<Utc>>,
+    refused: Option<RefusalJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusalJson {
+    since: DateTime<Utc>,
+    code: String,
+    detail: String,
+    cause: String,
+    remedy: String,
+}
+
+impl CredentialJson {
+    /// Every credential, in the order in which they are tried.
+    fn all(account: &Account, language: Language) -> Vec<Self> {
+        let worked = account.credentials.iter().filter_map(|info| info.worked_at);
+        let latest = worked.max();
+        let told = |refused: &CredentialRefusal| {
+            let none: [(&str, String); 0] = [];
+            let text = explain(&refused.code, &none, language);
+            RefusalJson {
+                since: refused.since,
+                code: refused.code.clone(),
+                detail: refused.detail.clone(),
+                cause: text.cause,
+                remedy: text.remedy,
+            }
+        };
+        trial_order(&account.credentials)
+            .into_iter()
+            .filter_map(|slot| account.credential(slot))
+            .map(|info| Self {
+                credential: info.slot.as_str(),
+                set_at: info.set_at,
+                expires_on: info.expires_on,
+                in_use: latest.is_some() && info.worked_at == latest,
+                worked_at: info.worked_at,
+                refused: info.refused.as_ref().map(told),
+            })
+            .collect()
+    }
+
+    /// For people.
+    fn line(&self) -> String {
+        let mut parts = vec![format!("set {}", self.set_at.date_naive())];
+        if let Some(end) = self.expires_on {
+            parts.push(format!("expires {end}"));
+        }
+        if self.in_use {
+            parts.push("in use".to_owned());
+        }
+        if let Some(refused) = &self.refused {
+            let since = refused.since.format("%Y-%m-%d %H:%M UTC");
+            parts.push(format!("no longer works since {since} ({})", refused.code));
+        }
+        parts.join(", ")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -189,7 +294,6 @@ struct ReasonJson {
 impl AccountJson {
     /// The account as JSON, with its state explained in a language.
     pub(crate) fn of(account: &Account, language: Language) -> Self {
-        let secret = account.client_secret.as_ref();
         let consent = account.consent.as_ref();
         let connection = &account.connection;
         let told = explain_reason(&connection.reason, account, language);
@@ -202,11 +306,14 @@ impl AccountJson {
             token_url: account.token_url.clone(),
             api_url: account.api_url.clone(),
             client_id: account.client_id.clone(),
-            client_secret: SecretJson {
-                set: secret.is_some(),
-                set_at: secret.map(|secret| secret.set_at),
-                expires_on: secret.and_then(|secret| secret.expires_on),
-            },
+            client_secret: SecretJson::of(account, CredentialSlot::ClientSecret),
+            next_client_secret: SecretJson::of(account, CredentialSlot::NextClientSecret),
+            client_certificate: CertificateJson::of(account, CredentialSlot::ClientCertificate),
+            next_client_certificate: CertificateJson::of(
+                account,
+                CredentialSlot::NextClientCertificate,
+            ),
+            credentials: CredentialJson::all(account, language),
             refresh_token: RefreshTokenJson {
                 set: consent.is_some(),
                 consented_by: consent.and_then(|consent| consent.user.clone()),
@@ -236,11 +343,19 @@ impl AccountJson {
 impl AccountJson {
     /// The properties for people, in the order of the console's form.
     pub(crate) fn properties(&self) -> String {
-        let secret = match (self.client_secret.set_at, self.client_secret.expires_on) {
-            (Some(at), Some(until)) => format!("set {}, expires {until}", at.date_naive()),
-            (Some(at), None) => format!("set {}", at.date_naive()),
-            (None, _) => "not set".to_owned(),
+        let credential = |slot: CredentialSlot| {
+            let mut all = self.credentials.iter();
+            all.find(|one| one.credential == slot.as_str())
+                .map(CredentialJson::line)
         };
+        let secret = credential(CredentialSlot::ClientSecret);
+        let secret = secret.unwrap_or_else(|| "not set".to_owned());
+        let others = [
+            ("Second secret", CredentialSlot::NextClientSecret),
+            ("Certificate", CredentialSlot::ClientCertificate),
+            ("Second certificate", CredentialSlot::NextClientCertificate),
+        ]
+        .map(|(label, slot)| (label, credential(slot)));
         let token = &self.refresh_token;
         let consent = match (token.consented_at, &token.consented_by) {
             (Some(at), Some(by)) => format!("{by}, {}", at.date_naive()),
@@ -271,6 +386,15 @@ impl AccountJson {
             ),
             ("Reason", &format!("{} {}", reason.cause, reason.remedy)),
         ];
+        let others = others
+            .iter()
+            .filter_map(|(label, about)| Some((*label, about.as_deref()?)));
+        let mut lines: Vec<(&str, &str)> = lines.into();
+        let place = lines
+            .iter()
+            .position(|(label, _)| *label == "Refresh token");
+        let place = place.unwrap_or(lines.len());
+        lines.splice(place..place, others);
         let shown = lines
             .into_iter()
             .map(|(label, value)| format!("{label:<18} {value}"));
@@ -287,6 +411,7 @@ pub(crate) struct ConsumerJson {
     id: String,
     name: String,
     accounts: AccountsJson,
+    limits: ConsumerLimits,
     keys: Vec<KeyJson>,
     created_at: DateTime<Utc>,
 }
@@ -335,6 +460,7 @@ impl ConsumerJson {
                     AccountsJson::These(accounts.iter().map(ToString::to_string).collect())
                 }
             },
+            limits: consumer.limits,
             keys: keys.collect(),
             created_at: consumer.created_at,
         }

@@ -207,6 +207,7 @@ pub(crate) async fn open_app(
         outbound,
         public_url: addresses.console.clone(),
         gateway_url: addresses.gateway.clone(),
+        notify: settings.notify.clone(),
     }))
 }
 
@@ -330,6 +331,7 @@ pub(crate) fn serve_console(
     let web = WebSettings {
         secure_cookies: app.public_url().scheme() == "https",
         metrics: metrics.map(telemetry::renderer),
+        metrics_token: settings.metrics_token.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
     let (app, stop) = (app.clone(), stop.clone());

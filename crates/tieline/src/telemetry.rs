@@ -79,6 +79,7 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).context("failed to collect metrics")?;
+    crate::meters::describe();
     Ok(handle)
 }
 

@@ -6,6 +6,7 @@ pub mod api_key;
 mod keys;
 pub mod password;
 mod seal;
+pub mod signing;
 pub mod token;
 
 pub use keys::{KeyId, KeyRing, KeyRingError};

@@ -1,14 +1,16 @@
 //! The router: every route of the console and the API, with the layers around them.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use secrecy::{ExposeSecret, SecretString};
 use tieline_app::App;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -22,6 +24,8 @@ pub struct WebSettings {
     pub secure_cookies: bool,
     /// Renders Prometheus' text format.
     pub metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// What a scraper has to show as a bearer token; none lets everybody read.
+    pub metrics_token: Option<SecretString>,
     /// The version of the binary.
     pub version: String,
 }
@@ -83,13 +87,41 @@ async fn readyz(State(site): State<Site>) -> Response {
     }
 }
 
-async fn metrics(State(site): State<Site>) -> Response {
-    match &site.settings.metrics {
-        Some(render) => {
-            // https://prometheus.io/docs/instrumenting/exposition_formats/
-            let kind = "text/plain; version=0.0.4; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], render()).into_response()
-        }
-        None => StatusCode::NOT_FOUND.into_response(),
+async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let Some(render) = &site.settings.metrics else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if !may_scrape(&headers, site.settings.metrics_token.as_ref()) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"metrics\"")];
+        return (
+            StatusCode::UNAUTHORIZED,
+            challenge,
+            "metrics.token is wanted\n",
+        )
+            .into_response();
     }
+    // https://prometheus.io/docs/instrumenting/exposition_formats/
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], render()).into_response()
 }
+
+fn may_scrape(headers: &HeaderMap, token: Option<&SecretString>) -> bool {
+    let Some(token) = token else { return true };
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, shown)| shown.trim());
+    // Hashes are compared, so that the time taken tells nothing of the token.
+    let hash = |text: &str| {
+        use std::hash::BuildHasher;
+        HASHER.hash_one(text)
+    };
+    shown.is_some_and(|shown| {
+        hash(shown) == hash(token.expose_secret()) && shown == token.expose_secret()
+    })
+}
+
+/// Keyed at random when the process starts.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -71,6 +71,11 @@
   document.addEventListener('change', (event) => {
     if (event.target.closest('#pane') && event.target.id !== 'propose') keep().catch(() => { typed = true; });
   });
+  // The parts of the form that belong to one grant only.
+  document.addEventListener('change', (event) => {
+    if (event.target.id !== 'grant') return;
+    for (const part of all('[data-grant]')) part.hidden = part.dataset.grant !== event.target.value;
+  });
   window.addEventListener('beforeunload', (event) => {
     if (typed) event.preventDefault();
   });

@@ -17,13 +17,25 @@ struct Peer {
 
 async fn pass(State(peer): State<Arc<Peer>>, request: Request) -> Result<Response, StatusCode> {
     let (parts, body) = request.into_parts();
-    let key = parts.headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok());
-    let token = key.and_then(|key| peer.tokens.get(key)).ok_or(StatusCode::UNAUTHORIZED)?;
+    let key = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|key| key.to_str().ok());
+    let token = key
+        .and_then(|key| peer.tokens.get(key))
+        .ok_or(StatusCode::UNAUTHORIZED)?;
     let mut headers: HeaderMap = parts.headers.clone();
     headers.remove(header::HOST);
-    headers.insert(header::AUTHORIZATION, token.parse().map_err(|_| StatusCode::BAD_GATEWAY)?);
-    let mut call = peer.client.request(parts.method, format!("{}{}", peer.upstream, parts.uri));
-    call = call.headers(headers).body(reqwest::Body::wrap_stream(body.into_data_stream()));
+    headers.insert(
+        header::AUTHORIZATION,
+        token.parse().map_err(|_| StatusCode::BAD_GATEWAY)?,
+    );
+    let mut call = peer
+        .client
+        .request(parts.method, format!("{}{}", peer.upstream, parts.uri));
+    call = call
+        .headers(headers)
+        .body(reqwest::Body::wrap_stream(body.into_data_stream()));
     let answer = call.send().await.map_err(|_| StatusCode::BAD_GATEWAY)?;
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
@@ -31,7 +43,9 @@ async fn pass(State(peer): State<Arc<Peer>>, request: Request) -> Result<Respons
             response = response.header(name, value);
         }
     }
-    response.body(Body::from_stream(answer.bytes_stream())).map_err(|_| StatusCode::BAD_GATEWAY)
+    response
+        .body(Body::from_stream(answer.bytes_stream()))
+        .map_err(|_| StatusCode::BAD_GATEWAY)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,11 +56,21 @@ async fn main() {
         panic!("axum-peer LISTEN UPSTREAM CA KEYS");
     };
     let ca = reqwest::Certificate::from_pem(&std::fs::read(ca).unwrap()).unwrap();
-    let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .no_proxy()
+        .build()
+        .unwrap();
     let keys = std::fs::read_to_string(keys).unwrap();
     let tokens = keys.lines().filter_map(|line| line.split_once('\t'));
-    let tokens = tokens.map(|(key, token)| (key.to_owned(), token.to_owned())).collect();
-    let peer = Arc::new(Peer { tokens, client, upstream: upstream.clone() });
+    let tokens = tokens
+        .map(|(key, token)| (key.to_owned(), token.to_owned()))
+        .collect();
+    let peer = Arc::new(Peer {
+        tokens,
+        client,
+        upstream: upstream.clone(),
+    });
     let app = axum::Router::new().fallback(pass).with_state(peer);
     let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
     axum::serve(listener, app).await.unwrap();

@@ -48,7 +48,7 @@ impl Keeper {
             });
             let token = token.flatten();
             if is_unused(slot, now.wall) {
-                self.forget_unused(*account, slot);
+                self.forget_unused(*account, now.wall);
                 continue;
             }
             found.accounts += 1;

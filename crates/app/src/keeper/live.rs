@@ -125,11 +125,6 @@ impl LiveToken {
         now.steady >= self.due && !self.noticed.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether its renewal is due and nobody has noticed yet.
-    pub(super) fn is_due_unnoticed(&self, now: Moment) -> bool {
-        now.steady >= self.due && !self.noticed.load(Ordering::Relaxed)
-    }
-
     fn left(&self, now: Moment) -> TimeDelta {
         let steady = self.ends.saturating_duration_since(now.steady);
         let steady = TimeDelta::from_std(steady).unwrap_or(TimeDelta::MAX);

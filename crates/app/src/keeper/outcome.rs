@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tieline_core::{Account, ConnectionState, Language, Reason, RotationSeen};
+use tieline_core::{Account, ConnectionState, GrantType, Language, Reason, RotationSeen};
 use tieline_store::{
     FailedRenewal, LeasePurpose, MarkAfter, RenewedTokens, StateChange, StoreError, TokenRow,
 };
@@ -15,6 +15,7 @@ use super::renew::{Held, Job, blocked_key, elsewhere, is_refused, reuse_of};
 use super::slot::{Answer, Cooling, Reply};
 use super::timing::{Demand, renew_at, retry_at};
 use super::{Keeper, LiveToken, Need};
+use crate::credentials;
 use crate::error::{Refused, Who};
 use crate::obtain::{Failure, Obtained, WhichToken};
 use crate::settings::client_key;
@@ -41,7 +42,7 @@ impl Keeper {
     pub(super) async fn keep(
         &self,
         held: &Held<'_>,
-        obtained: Obtained,
+        mut obtained: Obtained,
         reply: &mut Reply,
     ) -> Answer {
         let job = &held.job;
@@ -56,6 +57,7 @@ impl Keeper {
         );
         let token = token.map(Arc::new);
         let demand = self.demand(job, now.wall).await;
+        let (by, refused) = (obtained.by, std::mem::take(&mut obtained.refused));
         let renewed = renewed_tokens(job, obtained, token.as_deref(), demand, now.wall);
         let unusable = Failure::UnusableToken;
         let change = match &token {
@@ -70,15 +72,16 @@ impl Keeper {
         };
         let result = Outcome::Renewed(renewed);
         let stored = self.persist(held, reply, &result, &change).await;
+        credentials::note(&self.0.store, &job.account, by, &refused, now.wall).await;
         match (stored, token) {
             (true, Some(token)) => {
-                count("renewed", "renewed");
+                count("renewed");
                 tracing::info!(account = %id, generation, "a token was renewed");
                 job.slot.put(&token, job.epoch);
                 Ok(token)
             }
             (true, None) => {
-                count("failed", unusable.code());
+                count_failure(&unusable);
                 tracing::warn!(account = %id, code = unusable.code(), "a renewal failed");
                 self.old_or(
                     job.slot,
@@ -94,7 +97,7 @@ impl Keeper {
     /// it is our own, whose commit was not acknowledged.
     async fn overtaken(&self, held: &Held<'_>) -> Answer {
         let id = held.job.account.id;
-        count("late", "renewal-overtaken");
+        count("late");
         tracing::warn!(account = %id, "a renewal came too late and was dropped");
         let job = self.read(id, held.job.slot).await?;
         match job.token.filter(|token| token.is_fresh(job.read_at)) {
@@ -211,9 +214,10 @@ impl Keeper {
             claims: failure.claims(),
         };
         let change = state_change(&failure, old.as_deref());
+        credentials::note_failure(&self.0.store, &job.account, &failure, now.wall).await;
         let result = Outcome::Failed(failed);
         let stored = self.persist(held, reply, &result, &change).await;
-        count("failed", failure.code());
+        count_failure(&failure);
         tracing::warn!(account = %id, code = failure.code(), state = %change.state, stored, "a renewal failed");
         if !stored {
             // Somebody else's result stands.
@@ -397,6 +401,8 @@ fn renewed_tokens(
         use secrecy::ExposeSecret;
         used.is_none_or(|used| used.expose_secret() != came.expose_secret())
     });
+    let grant = job.account.grant;
+    let used = used.filter(|_| grant == GrantType::AuthorizationCode);
     let rotation_seen = used.map(|_| match came {
         Some(_) => RotationSeen::Rotates,
         None => RotationSeen::Keeps,
@@ -454,8 +460,14 @@ fn unstored_refusal() -> Refused {
     refused
 }
 
-fn count(outcome: &'static str, reason: &'static str) {
-    metrics::counter!("tieline_renewals_total", "outcome" => outcome, "reason" => reason)
+fn count(outcome: &'static str) {
+    metrics::counter!("tieline_renewals_total", "outcome" => outcome).increment(1);
+}
+
+fn count_failure(failure: &Failure) {
+    count("failed");
+    let (class, reason) = (failure.state().as_str(), failure.code());
+    metrics::counter!("tieline_renewal_failures_total", "class" => class, "reason" => reason)
         .increment(1);
 }
 

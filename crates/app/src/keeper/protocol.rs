@@ -5,7 +5,7 @@
 //! once more ([`Ledger`]); a test holds both against each other.
 
 use tieline_core::{RefreshTokenRotation, RotationSeen};
-use tieline_store::{LeasePurpose, MarkAfter};
+use tieline_store::MarkAfter;
 
 use super::Need;
 
@@ -193,58 +193,9 @@ pub(crate) fn is_last(ending: Ending, reuse: Reuse) -> bool {
     ending == Ending::Unknown && reuse == Reuse::Punished
 }
 
-/// What an account's row holds, as far as the fences go. `O` names attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Ledger<O> {
-    /// Counts renewals.
-    pub(crate) generation: i64,
-    /// Whose lease stands; none when it has lapsed.
-    pub(crate) lease: Option<O>,
-    /// Who sent the refresh token of this generation.
-    pub(crate) mark: Option<O>,
-}
-
-impl<O: Copy + PartialEq> Ledger<O> {
-    /// `Store::token_lease`: only on the row as it was read, and only while no lease stands.
-    pub(crate) fn take(&mut self, owner: O, seen: &Ledger<O>, purpose: LeasePurpose) -> bool {
-        let taken =
-            self.lease.is_none() && self.generation == seen.generation && self.mark == seen.mark;
-        if taken {
-            self.lease = Some(owner);
-            if purpose == LeasePurpose::Spend {
-                self.mark = Some(owner);
-            }
-        }
-        taken
-    }
-
-    /// The condition of `Store::token_renewed` and `Store::token_failed`.
-    pub(crate) fn accepts(&self, owner: O, seen: i64) -> bool {
-        self.generation == seen && (self.lease == Some(owner) || self.mark == Some(owner))
-    }
-
-    /// `Store::token_renewed`.
-    pub(crate) fn renewed(&mut self, owner: O, seen: i64) -> bool {
-        let stored = self.accepts(owner, seen);
-        if stored {
-            self.generation += 1;
-            self.lease = None;
-            self.mark = None;
-        }
-        stored
-    }
-
-    /// `Store::token_failed`.
-    pub(crate) fn failed(&mut self, owner: O, seen: i64, mark: MarkAfter) -> bool {
-        let stored = self.accepts(owner, seen);
-        if stored {
-            if self.lease == Some(owner) {
-                self.lease = None;
-            }
-            if mark == MarkAfter::Clear && self.mark == Some(owner) {
-                self.mark = None;
-            }
-        }
-        stored
-    }
-}
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod model;

@@ -17,8 +17,9 @@ use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, S
 use super::slot::{Answer, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
+use crate::credentials;
 use crate::error::{Refused, Who};
-use crate::obtain::{Attempt, Failure, Obtained};
+use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::client_key;
 
 /// How long a lease lasts unless it is extended. A server that dies leaves an account stuck for
@@ -58,6 +59,14 @@ pub(super) struct Held<'a> {
     pub(super) usage: Use,
 }
 
+/// What a request needs besides tokens.
+#[derive(Debug)]
+struct Ready {
+    endpoints: Endpoints,
+    api: ApiAddress,
+    credentials: Vec<Offered>,
+}
+
 impl Keeper {
     /// Flies one renewal, for everybody who joined it.
     pub(super) async fn fly(self, account: AccountId, slot: Arc<Slot>, need: Need, reply: Reply) {
@@ -66,10 +75,6 @@ impl Keeper {
         let answer = self.renewal(account, &slot, need, &mut landing.reply).await;
         landing.slot.landed(&landing.reply);
         landing.reply.send(answer);
-        drop(landing);
-        if matches!(need, Need::Due(_)) {
-            self.forget_unused(account, &slot);
-        }
     }
 
     async fn renewal(&self, id: AccountId, slot: &Slot, need: Need, reply: &mut Reply) -> Answer {
@@ -82,7 +87,7 @@ impl Keeper {
             // Before the row is read: what happens after that is not missed.
             woken.as_mut().enable();
             let job = self.read(id, slot).await?;
-            match protocol::step(&view(&job, self.gate_is_news(&job)), need) {
+            match protocol::step(&view(&job, need, self.gate_is_news(&job)), need) {
                 Step::Adopt => {
                     if let Some(token) = &job.token {
                         slot.put(token, job.epoch);
@@ -138,6 +143,15 @@ impl Keeper {
         usage: Use,
         reply: &mut Reply,
     ) -> Result<Option<Answer>, Refused> {
+        let ready = match self.prepare(&job).await {
+            Ok(ready) => ready,
+            Err(failure @ Failure::Database) => {
+                // It says nothing of the account.
+                let refused = failure.refused(job.account.name.as_str());
+                return Ok(Some(self.old_or(job.slot, need, refused)));
+            }
+            Err(failure) => return Ok(Some(self.fail_unasked(job, need, failure, reply).await)),
+        };
         let gate = self.0.gates.of(&job.account.token_url);
         let pass = match gate.enter(job.account.id).await {
             Ok(pass) => pass,
@@ -150,13 +164,20 @@ impl Keeper {
         let Some(owner) = self.lease(&job, purpose).await? else {
             return Ok(None);
         };
+        job.slot.commit(reply);
+        if matches!(need, Need::Due(_))
+            && let Some(old) = job.token.as_ref().filter(|old| old.is_fresh(job.read_at))
+        {
+            // Nobody has to wait for a renewal whose time has merely come.
+            job.slot.put(old, job.epoch);
+        }
         let mut held = Held {
             job,
             need,
             owner,
             usage,
         };
-        let result = self.ask_under_lease(&mut held, pass).await;
+        let result = self.ask_under_lease(&mut held, ready, pass).await;
         Ok(Some(match result {
             Ok(obtained) => self.keep(&held, obtained, reply).await,
             Err(failure) => self.fail(&held, failure, reply).await,
@@ -192,9 +213,9 @@ impl Keeper {
 
     /// The lease, and the mark with it, may have been written although no answer came. Nothing was
     /// sent, and a mark that says otherwise would cost a strict account its consent.
-    fn release_later(&self, id: AccountId, owner: String) {
+    pub(super) fn release_later(&self, id: AccountId, owner: String) {
         let store = self.0.store.clone();
-        self.0.running.spawn(async move {
+        self.spawn(async move {
             let mut pause = Duration::from_millis(100);
             while let Err(error) = store.token_lease_release(id, &owner).await {
                 tracing::debug!(account = %id, %error, "releasing a lease is tried again");
@@ -205,9 +226,16 @@ impl Keeper {
     }
 
     /// Asks the token service, and extends the lease for as long as that takes.
-    async fn ask_under_lease(&self, held: &mut Held<'_>, pass: Pass) -> Result<Obtained, Failure> {
+    async fn ask_under_lease(
+        &self,
+        held: &mut Held<'_>,
+        ready: Ready,
+        pass: Pass,
+    ) -> Result<Obtained, Failure> {
         let (id, owner) = (held.job.account.id, held.owner.clone());
-        let (result, usage) = self.extending(id, &owner, self.ask_twice(held)).await;
+        let (result, usage) = self
+            .extending(id, &owner, self.ask_twice(held, &ready))
+            .await;
         held.usage = usage;
         match &result {
             Err(failure) if failure.is_of_service() => pass.report(Health::Ill(Trouble {
@@ -222,7 +250,12 @@ impl Keeper {
     }
 
     /// Extends a lease for as long as `work` takes.
-    async fn extending<T>(&self, id: AccountId, owner: &str, work: impl Future<Output = T>) -> T {
+    pub(super) async fn extending<T>(
+        &self,
+        id: AccountId,
+        owner: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(work);
         let mut extend = tokio::time::interval(EXTEND_EVERY);
         extend.tick().await;
@@ -243,8 +276,8 @@ impl Keeper {
     /// Asks, and once more at once where the service stumbled: most stumbles are over within a
     /// second, and callers are waiting. Not while an outage goes on, and never where a second use
     /// of the refresh token would be punished.
-    async fn ask_twice(&self, held: &Held<'_>) -> (Result<Obtained, Failure>, Use) {
-        let first = self.ask(&held.job).await;
+    async fn ask_twice(&self, held: &Held<'_>, ready: &Ready) -> (Result<Obtained, Failure>, Use) {
+        let first = self.ask(&held.job, ready).await;
         let reuse = reuse_of(&held.job.account, &held.job.row);
         match first {
             Err(failure)
@@ -257,41 +290,23 @@ impl Keeper {
                     protocol::Ending::Unknown => Use::Again,
                     _ => held.usage,
                 };
-                (self.ask(&held.job).await, usage)
+                (self.ask(&held.job, ready).await, usage)
             }
             first => (first, held.usage),
         }
     }
 
-    async fn ask(&self, job: &Job<'_>) -> Result<Obtained, Failure> {
+    async fn ask(&self, job: &Job<'_>, ready: &Ready) -> Result<Obtained, Failure> {
         let account = &job.account;
-        let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
-            .map_err(|_| Failure::Settings)?
-            .value;
-        let api = ApiAddress::parse(&account.api_url)
-            .map_err(|_| Failure::Settings)?
-            .value;
-        if account.grant == GrantType::AuthorizationCode
-            && job.row.refresh_token.is_some()
-            && !issued_here(account, &job.row)
-        {
-            return Err(Failure::OtherClient);
-        }
-        let secret = self
-            .0
-            .store
-            .account_client_secret(account.id)
-            .await
-            .map_err(|error| self.unsealed(account, &error))?;
         let previous = match reuse_of(account, &job.row) {
             Reuse::Harmless => job.row.previous_refresh_token.clone(),
             Reuse::Punished => None,
         };
         let attempt = Attempt {
-            endpoints: &endpoints,
+            endpoints: &ready.endpoints,
             client_id: &account.client_id,
-            secret,
-            api_url: api.url(),
+            credentials: ready.credentials.clone(),
+            api_url: ready.api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
             previous,
@@ -301,8 +316,36 @@ impl Keeper {
         attempt.run(&self.0.tokens, &self.0.outbound, now).await
     }
 
+    /// Makes ready everything that a request needs. Between the mark and the request nothing is
+    /// left to be done: a server that dies there takes a strict account's consent with it.
+    async fn prepare(&self, job: &Job<'_>) -> Result<Ready, Failure> {
+        let account = &job.account;
+        let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
+            .map_err(|_| Failure::Settings)?
+            .value;
+        let api = ApiAddress::parse(&account.api_url)
+            .map_err(|_| Failure::Settings)?
+            .value;
+        if account.grant == GrantType::AuthorizationCode {
+            if job.row.refresh_token.is_none() {
+                return Err(Failure::NotConnected);
+            }
+            if !issued_here(account, &job.row) {
+                return Err(Failure::OtherClient);
+            }
+        }
+        let credentials = credentials::offered(&self.0.store, account)
+            .await
+            .map_err(|error| self.unsealed(account, &error))?;
+        Ok(Ready {
+            endpoints,
+            api,
+            credentials,
+        })
+    }
+
     fn unsealed(&self, account: &Account, error: &StoreError) -> Failure {
-        tracing::error!(account = %account.id, %error, "the client secret cannot be read");
+        tracing::error!(account = %account.id, %error, "the credentials cannot be read");
         match error {
             StoreError::Sealed { .. } => Failure::Settings,
             _ => Failure::Database,
@@ -361,12 +404,14 @@ impl Drop for LeaseWait {
 
 // === what a row says ===
 
-fn view(job: &Job<'_>, service_is_back: bool) -> View {
+fn view(job: &Job<'_>, need: Need, service_is_back: bool) -> View {
     let (account, row) = (&job.account, &job.row);
+    // Callers go on with the token of an older configuration until the new one has brought its
+    // first: it is one of the same organization, or it would have been taken away with the change.
     let usable = |token: &Arc<LiveToken>| {
         token.is_fresh(job.read_at)
             && token.is_of_the_past(job.read_at)
-            && issued_here(account, row)
+            && (need == Need::Fresh || issued_here(account, row))
     };
     let dead = row.blocked_key.as_deref() == Some(&blocked_key(account.version, row.generation));
     let paused = row.failures > 0
@@ -407,7 +452,7 @@ pub(super) fn is_refused(row: &TokenRow) -> bool {
 }
 
 /// What a second use of the account's refresh token would do.
-pub(super) fn reuse_of(account: &Account, row: &TokenRow) -> Reuse {
+pub(crate) fn reuse_of(account: &Account, row: &TokenRow) -> Reuse {
     let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url);
     let maker = match endpoints.map(|judged| judged.value.dialect()) {
         Ok(Dialect::EntraV1 | Dialect::EntraV2) => Maker::Entra,

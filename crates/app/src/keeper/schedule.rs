@@ -109,13 +109,12 @@ impl Keeper {
         self.measure().await;
     }
 
-    /// Drops an account from memory that only the schedule came for: there may be a million.
-    pub(super) fn forget_unused(&self, account: AccountId, slot: &Arc<Slot>) {
-        let now = self.0.clock.now();
-        if is_unused(slot, now) {
-            let same = |_: &AccountId, held: &Arc<Slot>| Arc::ptr_eq(held, slot);
-            let _ = self.0.slots.pin().remove_if(&account, same);
-        }
+    /// Drops an account from memory that only the schedule came for: there may be a million. What
+    /// somebody else holds is left.
+    pub(super) fn forget_unused(&self, account: AccountId, now: DateTime<Utc>) {
+        let unused =
+            |_: &AccountId, held: &Arc<Slot>| Arc::strong_count(held) == 1 && is_unused(held, now);
+        let _ = self.0.slots.pin().remove_if(&account, unused);
     }
 }
 

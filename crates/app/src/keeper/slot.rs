@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::{Notify, oneshot};
@@ -55,8 +54,8 @@ struct Busy {
     held: Option<(u64, Refused)>,
     /// Wakes who waits for another server.
     wake: Option<Arc<Notify>>,
-    /// When renewals were forced.
-    forced: VecDeque<Instant>,
+    /// When renewals were forced, and which generation had been refused.
+    forced: VecDeque<(Instant, i64)>,
     /// The last challenge, and the token that met it: each is written down once.
     challenge: Option<(i64, String)>,
 }
@@ -236,13 +235,17 @@ impl Slot {
         })
     }
 
-    /// Whether another renewal may be forced now.
-    pub(super) fn may_force(&self, now: Instant) -> bool {
+    /// Whether a renewal may be forced now, because the token of a generation was refused. All
+    /// who were refused with the same one are one.
+    pub(super) fn may_force(&self, generation: i64, now: Instant) -> bool {
         self.with_busy(|busy| {
             busy.forget_forced(now);
+            if busy.forced.iter().any(|(_, forced)| *forced == generation) {
+                return true;
+            }
             let may = busy.forced.len() < FORCED_MAX;
             if may {
-                busy.forced.push_back(now);
+                busy.forced.push_back((now, generation));
             }
             may
         })
@@ -271,6 +274,16 @@ impl Slot {
                 }
             }
         })
+    }
+
+    /// A flight that only kept a schedule has come so far that it brings a token: callers may join.
+    pub(super) fn commit(&self, reply: &Reply) {
+        self.with_busy(|busy| match &mut busy.flight {
+            Some((need @ Need::Due(_), serial, _)) if *serial == reply.serial => {
+                *need = Need::Fresh;
+            }
+            _ => {}
+        });
     }
 
     /// Lets no other renewal begin until [`Slot::landed`].
@@ -317,8 +330,8 @@ impl Slot {
     }
 }
 
-/// An account's place, held from outside the keeper: a look at it costs no look into a map. Places
-/// are never taken away, so what it shows is what the keeper holds.
+/// An account's place, held from outside the keeper: a look at it costs no look into a map. A place
+/// that is held is not taken away, so what it shows is what the keeper holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat(Arc<Slot>);
 
@@ -327,15 +340,9 @@ impl Seat {
         Self(slot)
     }
 
-    /// The token, if it may be handed out and nobody needs to begin its renewal.
-    pub(crate) fn fresh(&self, wall: DateTime<Utc>) -> Option<Arc<LiveToken>> {
-        let now = Moment {
-            wall,
-            steady: Instant::now(),
-        };
-        self.0
-            .fresh(now)
-            .filter(|token| !token.is_due_unnoticed(now))
+    /// The token, if it may be handed out.
+    pub(super) fn fresh(&self, now: Moment) -> Option<Arc<LiveToken>> {
+        self.0.fresh(now)
     }
 
     /// Notes that the account is in use.
@@ -362,7 +369,7 @@ impl Busy {
         while self
             .forced
             .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) >= FORCED_WINDOW)
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= FORCED_WINDOW)
         {
             self.forced.pop_front();
         }
@@ -391,7 +398,7 @@ impl Cooling {
 }
 
 /// Whether a flight started for `under_way` also serves `need`. One that only keeps a schedule
-/// serves nobody else: it gives way where a caller would wait.
+/// serves nobody else before it is committed: it gives way where a caller would wait.
 fn joins(need: Need, under_way: Need) -> bool {
     match (need, under_way) {
         (Need::Due(_), _) | (_, Need::Now) => true,
@@ -531,8 +538,15 @@ mod tests {
     fn who_shows_401_after_401_forces_no_storm() {
         let slot = Slot::default();
         let start = Instant::now();
-        let forced = (0..100).filter(|_| slot.may_force(start)).count();
+        let forced = (0..100).filter(|at| slot.may_force(*at, start)).count();
         assert_eq!(forced, FORCED_MAX);
-        assert!(slot.may_force(start + FORCED_WINDOW));
+        assert!(slot.may_force(200, start + FORCED_WINDOW));
+    }
+
+    #[test]
+    fn everybody_who_was_refused_with_one_token_gets_its_successor() {
+        let slot = Slot::default();
+        let start = Instant::now();
+        assert!((0..1000).all(|_| slot.may_force(7, start)));
     }
 }

@@ -1,6 +1,6 @@
 //! WhoAmI, organization, privileges, headroom: does Dynamics know us, and may we work there?
 
-use tieline_core::Evidence;
+use tieline_core::{Evidence, GrantType};
 use tieline_dataverse::{ApiClass, ApiError, WebApi};
 
 use super::{Climb, Found, Luggage};
@@ -28,7 +28,16 @@ impl Climb<'_> {
                 luggage.user_id = Some(user.clone());
                 Found::ok("user-known").with("user", user)
             }
-            Err(error) => self.refused(luggage, &error, Found::failed(code_of(&error))),
+            Err(error) => {
+                let code = for_application(luggage, code_of(&error));
+                let client_id = luggage
+                    .settings
+                    .as_ref()
+                    .map(|settings| settings.client_id.clone())
+                    .unwrap_or_default();
+                let found = Found::failed(code).with("client", client_id);
+                self.refused(luggage, &error, found)
+            }
         }
     }
 
@@ -62,12 +71,35 @@ impl Climb<'_> {
         }
     }
 
-    /// How much may be asked at once?
-    pub(super) fn headroom(&self, luggage: &Luggage) -> Found {
+    /// How much may be asked, now and at once?
+    pub(super) async fn headroom(&self, luggage: &Luggage) -> Found {
+        if let Some(found) = self.headroom_seen().await {
+            return found;
+        }
         match luggage.dop_hint {
             Some(hint) => Found::ok("headroom-hint").with("parallel", hint.to_string()),
             None => Found::ok("headroom-unknown"),
         }
+    }
+
+    /// What callers of the account have left of its limits, where it is in use.
+    async fn headroom_seen(&self) -> Option<Found> {
+        let account = self.ground.account.as_ref()?;
+        let headroom = self.app.account_headroom(account.id).await.ok()?;
+        let percent = headroom.percent()?;
+        let found = if headroom.paused_until.is_some() {
+            Found::warning("headroom-paused")
+        } else if percent < 10 {
+            Found::warning("headroom-low")
+        } else {
+            Found::ok("headroom-left")
+        };
+        let requests = headroom.requests_left.unwrap_or_default();
+        let found = found
+            .with("percent", percent.to_string())
+            .with("requests", requests.to_string())
+            .with("in_use", headroom.in_use.to_string());
+        Some(found.with("allowed", headroom.allowed.max(1).to_string()))
     }
 
     fn web_api(&self, luggage: &Luggage) -> Option<WebApi> {
@@ -91,6 +123,22 @@ impl Climb<'_> {
             .with("host", host)
             .with("privilege", privilege)
             .evidence(evidence)
+    }
+}
+
+/// An application that the organization does not know lacks an application user, which is made
+/// elsewhere than a user is.
+fn for_application(luggage: &Luggage, code: &'static str) -> &'static str {
+    let alone = luggage
+        .settings
+        .as_ref()
+        .is_some_and(|settings| settings.grant == GrantType::ClientCredentials);
+    match code {
+        "user-not-member" | "dynamics-unauthorized" | "dynamics-forbidden" if alone => {
+            "application-user-missing"
+        }
+        "user-not-enabled" if alone => "application-user-disabled",
+        other => other,
     }
 }
 

@@ -8,12 +8,12 @@ use tieline_entra::{Claims, ClaimsError, Dialect, TokenClient, is_guid};
 use tieline_store::NewTokens;
 
 use super::{Climb, Found, Luggage};
-use crate::accounts::typed_secret;
 use crate::app::App;
+use crate::credentials;
 use crate::error::{AppError, Refused};
 use crate::form::Field;
-use crate::keeper::LiveToken;
-use crate::obtain::{Attempt, Failure, Obtained};
+use crate::keeper::{LiveToken, Reuse, reuse_of};
+use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::{Settings, client_key};
 
 /// Where the refresh token of a test came from, and so where a new one belongs.
@@ -28,7 +28,7 @@ enum Origin {
 
 /// What a test of changed settings asks with.
 struct Credentials {
-    secret: Option<SecretString>,
+    offered: Vec<Offered>,
     refresh_token: Option<SecretString>,
     previous: Option<SecretString>,
     consent: Option<ConsentInfo>,
@@ -60,13 +60,58 @@ impl Climb<'_> {
             Ok(token) => {
                 let seconds = (token.expires_at() - self.app.now()).num_seconds().max(0);
                 luggage.token = Some(token);
-                Found::ok("token-given").with("minutes", (seconds / 60).to_string())
+                self.each_credential(luggage)
+                    .await
+                    .with("minutes", (seconds / 60).to_string())
             }
             Err(mut found) => {
                 found.evidence.host = Some(host.clone());
                 found.with("host", host)
             }
         }
+    }
+
+    /// A token was given; would every credential have brought it?
+    async fn each_credential(&self, luggage: &Luggage) -> Found {
+        let given = Found::ok("token-given");
+        let Some(settings) = &luggage.settings else {
+            return given;
+        };
+        let ground = self.ground;
+        let (draft, account) = (ground.draft.as_ref(), ground.account.as_ref());
+        let offered =
+            credentials::offered_to_test(self.app.store(), &ground.form, draft, account).await;
+        let offered = match offered {
+            Ok(offered) if offered.len() > 1 => offered,
+            Ok(_) => return given,
+            Err(error) => {
+                tracing::error!(%error, "the credentials of a test cannot be read");
+                return given;
+            }
+        };
+        let probes = credentials::probe(self.app, settings, offered).await;
+        if let (Some(account), Some(_)) = (account, self.unchanged()) {
+            credentials::note_probes(self.app.store(), account, &probes, self.app.now()).await;
+        }
+        let said: Vec<String> = probes
+            .iter()
+            .map(|probe| format!("{}: {}", probe.slot, probe.said()))
+            .collect();
+        let refused: Vec<String> = probes
+            .iter()
+            .filter(|probe| probe.refusal.is_some())
+            .map(|probe| credentials::name_of(probe.slot, self.language))
+            .collect();
+        let found = if refused.is_empty() {
+            given
+        } else {
+            Found::warning("token-given-not-by-all").with("credentials", refused.join(", "))
+        };
+        let message = Some(said.join(" | "));
+        found.evidence(Evidence {
+            message,
+            ..Evidence::default()
+        })
     }
 
     /// Is the token for this organization, tenant and application?
@@ -136,6 +181,9 @@ impl Climb<'_> {
             Field::ApiUrl,
             Field::ClientId,
             Field::ClientSecret,
+            Field::NextClientSecret,
+            Field::ClientCertificate,
+            Field::NextClientCertificate,
             Field::RefreshToken,
             Field::Grant,
             Field::RefreshTokenRotation,
@@ -145,7 +193,7 @@ impl Climb<'_> {
             .ground
             .draft
             .as_ref()
-            .is_some_and(|draft| draft.has_secret || draft.tokens.is_some());
+            .is_some_and(|draft| !draft.held().is_empty() || draft.tokens.is_some());
         (!brought && !changed.iter().any(|field| depends.contains(field))).then_some(account.id)
     }
 
@@ -163,18 +211,26 @@ impl Climb<'_> {
         let account = self.ground.account.as_ref().map(|account| account.id);
         // In a task of its own: a test that is cancelled must not lose a token that was rotated.
         let asking = tokio::spawn(async move {
-            let obtained = ask(&app, &settings, &credentials).await?;
+            let asked = ask(&app, &settings, &credentials);
+            let spends = settings.grant == GrantType::AuthorizationCode;
+            let obtained = match (&credentials.origin, account, &credentials.refresh_token) {
+                (Origin::Account, Some(account), Some(token)) if spends => {
+                    let spent = app.0.keeper.spend(account, token, asked).await;
+                    spent.map_err(found_of_refusal)?
+                }
+                _ => asked.await,
+            };
+            let obtained = obtained.map_err(found_of_failure)?;
             keep_rotated(&app, &settings, &credentials, &obtained, draft, account).await;
             LiveToken::unkept(
                 &obtained.access_token,
                 obtained.obtained_at,
                 obtained.expires_at,
             )
-            .ok_or(Failure::UnusableToken)
+            .ok_or_else(|| found_of_failure(Failure::UnusableToken))
         });
         match asking.await {
-            Ok(Ok(token)) => Ok(Arc::new(token)),
-            Ok(Err(failure)) => Err(Found::failed(failure.code()).evidence(failure.evidence())),
+            Ok(found) => found.map(Arc::new),
             Err(_) => Err(Found::failed("renewal-ended")),
         }
     }
@@ -182,15 +238,15 @@ impl Climb<'_> {
     async fn credentials(&self, settings: &Settings) -> Result<Credentials, AppError> {
         let ground = self.ground;
         let store = self.app.store();
-        let mut secret = typed_secret(&ground.form);
-        if let (None, Some(draft)) = (&secret, &ground.draft) {
-            secret = store.draft_secret(draft.id).await?;
-        }
-        if let (None, Some(account)) = (&secret, &ground.account) {
-            secret = store.account_client_secret(account.id).await?;
-        }
+        let offered = credentials::offered_to_test(
+            store,
+            &ground.form,
+            ground.draft.as_ref(),
+            ground.account.as_ref(),
+        )
+        .await?;
         let none = |origin| Credentials {
-            secret: None,
+            offered: Vec::new(),
             refresh_token: None,
             previous: None,
             consent: None,
@@ -199,7 +255,7 @@ impl Climb<'_> {
         if let Some(token) = &ground.form.refresh_token {
             let refresh_token = Some(token.clone());
             return Ok(Credentials {
-                secret,
+                offered,
                 refresh_token,
                 ..none(Origin::Request)
             });
@@ -208,7 +264,7 @@ impl Climb<'_> {
             && let Some(tokens) = store.draft_tokens(draft.id).await?
         {
             return Ok(Credentials {
-                secret,
+                offered,
                 refresh_token: tokens.refresh_token,
                 consent: tokens.consent,
                 ..none(Origin::Draft)
@@ -216,7 +272,7 @@ impl Climb<'_> {
         }
         let Some(account) = &ground.account else {
             return Ok(Credentials {
-                secret,
+                offered,
                 ..none(Origin::Draft)
             });
         };
@@ -233,9 +289,11 @@ impl Climb<'_> {
             .is_none_or(|known| known == key);
         let row = row.filter(|_| same_client);
         Ok(Credentials {
-            secret,
+            offered,
             refresh_token: row.as_ref().and_then(|row| row.refresh_token.clone()),
-            previous: row.and_then(|row| row.previous_refresh_token),
+            previous: row
+                .filter(|row| reuse_of(account, row) == Reuse::Harmless)
+                .and_then(|row| row.previous_refresh_token),
             consent: account.consent.clone(),
             origin: Origin::Account,
         })
@@ -253,7 +311,7 @@ async fn ask(
     let attempt = Attempt {
         endpoints,
         client_id: &settings.client_id,
-        secret: credentials.secret.clone(),
+        credentials: credentials.offered.clone(),
         api_url: api.url(),
         grant: settings.grant,
         refresh_token: credentials.refresh_token.clone(),
@@ -306,6 +364,10 @@ async fn keep_rotated(
     if let Err(error) = kept {
         tracing::error!(%error, "a refresh token that a test rotated could not be kept");
     }
+}
+
+fn found_of_failure(failure: Failure) -> Found {
+    Found::failed(failure.code()).evidence(failure.evidence())
 }
 
 fn found_of_refusal(refused: Refused) -> Found {

@@ -230,6 +230,7 @@ pub(crate) fn settings(name: &str) -> AccountSettings {
         rotation: RefreshTokenRotation::Auto,
         notes: String::new(),
         secret_expires_on: None,
+        credentials: Vec::new(),
     }
 }
 
@@ -253,6 +254,7 @@ pub(crate) fn settings_of(account: &Account) -> AccountSettings {
         rotation: account.rotation,
         notes: account.notes.clone(),
         secret_expires_on: account.client_secret.as_ref().and_then(|s| s.expires_on),
+        credentials: Vec::new(),
     }
 }
 

@@ -4,11 +4,14 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tieline_app::{AccountForm, Applied, TestTarget};
-use tieline_core::{Account, GrantType, LadderReport, Language, RefreshTokenRotation, RungStatus};
+use tieline_app::{AccountForm, Applied, CERTIFICATE_DAYS, TestTarget};
+use tieline_core::{
+    Account, CredentialSlot, GrantType, LadderReport, Language, RefreshTokenRotation, RungStatus,
+};
 
 use crate::commands::connect::{self, Whose};
-use crate::commands::{Desk, Session};
+use crate::commands::headroom;
+use crate::commands::{Desk, Session, certificate};
 use crate::exit::{Exit, Usage};
 use crate::output::{self, AccountJson, Format, say, warn_of};
 
@@ -70,6 +73,21 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the certificate to upload in the Azure portal (PEM); its private key is never shown
+    Certificate {
+        /// Name or identifier
+        account: String,
+        /// Make a key and a certificate first; where there is one, the new one waits to take over
+        #[arg(long)]
+        generate: bool,
+        /// How many days a new one lasts
+        #[arg(long, default_value_t = CERTIFICATE_DAYS, requires = "generate",
+              value_parser = clap::value_parser!(u16).range(1..=730))]
+        days: u16,
+        /// The one that waits to take over
+        #[arg(long, conflicts_with = "generate")]
+        next: bool,
+    },
     /// Climbs the test ladder; exits with 3 when a rung fails
     Test {
         /// Name or identifier
@@ -82,6 +100,24 @@ pub(crate) enum Verb {
     Default {
         /// Name or identifier
         account: String,
+    },
+    /// What an account still lets through under Microsoft's limits, and who used it
+    Headroom {
+        /// Name or identifier
+        account: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sets the limits that are reckoned with for an account
+    Limits {
+        /// Name or identifier
+        account: String,
+        #[command(flatten)]
+        limits: headroom::AccountArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -119,6 +155,22 @@ pub(crate) struct Properties {
     /// When the secret expires
     #[arg(long, value_name = "YYYY-MM-DD")]
     secret_expires: Option<String>,
+    /// File with the secret that takes over when the first one no longer works; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    next_client_secret_file: Option<PathBuf>,
+    /// When that one expires
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    next_secret_expires: Option<String>,
+    /// File with a certificate and its private key (PEM), in place of a secret; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    client_certificate_file: Option<PathBuf>,
+    /// File with the certificate and key that take over; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    next_client_certificate_file: Option<PathBuf>,
+    /// Remove a credential: client-secret, next-client-secret, client-certificate or
+    /// next-client-certificate; where another waits to take over, it takes the place
+    #[arg(long, value_name = "CREDENTIAL", value_parser = credential)]
+    remove_credential: Vec<CredentialSlot>,
     /// How tokens are obtained: authorization-code (somebody consents) or client-credentials (an
     /// application user of the organization)
     #[arg(long, value_parser = grant)]
@@ -143,6 +195,11 @@ fn grant(word: &str) -> Result<GrantType, String> {
     word.replace('-', "_")
         .parse()
         .map_err(|unknown: tieline_core::UnknownWord| error(unknown))
+}
+
+fn credential(word: &str) -> Result<CredentialSlot, String> {
+    let problem = |unknown: tieline_core::UnknownWord| unknown.to_string();
+    word.replace('-', "_").parse().map_err(problem)
 }
 
 /// Runs the verb.
@@ -176,6 +233,20 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
             };
             connect::run(&desk, &account, whose, json.into(), &session.settings).await
         }
+        Verb::Certificate {
+            account,
+            generate,
+            days,
+            next,
+        } => {
+            let account = find(&desk, &account).await?;
+            let wanted = match (generate, next) {
+                (true, _) => certificate::Wanted::New { days },
+                (false, true) => CredentialSlot::NextClientCertificate.into(),
+                (false, false) => CredentialSlot::ClientCertificate.into(),
+            };
+            certificate::run(&desk, &account, wanted).await
+        }
         Verb::Test { account, json } => test(&desk, &account, json.into()).await,
         Verb::Default { account } => {
             let account = find(&desk, &account).await?;
@@ -183,6 +254,12 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
             changed.context("failed to make it the default account")?;
             Ok(Exit::Done)
         }
+        Verb::Headroom { account, json } => headroom::show(&desk, &account, json).await,
+        Verb::Limits {
+            account,
+            limits,
+            json,
+        } => headroom::set_account(&desk, &account, &limits, json).await,
     }
 }
 
@@ -466,6 +543,7 @@ impl Properties {
             (&self.token_url, &mut form.token_url),
             (&self.client_id, &mut form.client_id),
             (&self.secret_expires, &mut form.secret_expires_on),
+            (&self.next_secret_expires, &mut form.next_secret_expires_on),
             (&self.notes, &mut form.notes),
         ];
         for (given, field) in texts {
@@ -479,9 +557,17 @@ impl Properties {
         if let Some(path) = &self.client_secret_file {
             form.client_secret = Some(output::read_secret(path, "the client secret")?);
         }
-        if let Some(path) = &self.refresh_token_file {
-            form.refresh_token = Some(output::read_secret(path, "the refresh token")?);
-        }
+        let read = |path: &Option<PathBuf>, what: &str| {
+            let read = |path: &PathBuf| output::read_secret(path, what);
+            path.as_ref().map(read).transpose()
+        };
+        let file = &self.next_client_secret_file;
+        form.next_client_secret = read(file, "the second client secret")?;
+        form.client_certificate = read(&self.client_certificate_file, "the certificate")?;
+        let file = &self.next_client_certificate_file;
+        form.next_client_certificate = read(file, "the second certificate")?;
+        form.remove.clone_from(&self.remove_credential);
+        form.refresh_token = read(&self.refresh_token_file, "the refresh token")?;
         Ok(())
     }
 }
@@ -544,6 +630,11 @@ mod tests {
             client_id: None,
             client_secret_file: None,
             secret_expires: None,
+            next_client_secret_file: None,
+            next_secret_expires: None,
+            client_certificate_file: None,
+            next_client_certificate_file: None,
+            remove_credential: Vec::new(),
             grant: None,
             refresh_token_rotation: None,
             refresh_token_file: None,

@@ -5,6 +5,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use tieline_core::{Account, ApiKeyId, Consumer, ConsumerGrant};
 
+use crate::commands::headroom;
 use crate::commands::{Desk, Session};
 use crate::exit::{Exit, Usage};
 use crate::output::{self, ConsumerJson, say};
@@ -27,6 +28,16 @@ pub(crate) enum Verb {
         /// also those added later]
         #[arg(long = "account", value_name = "NAME")]
         accounts: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sets a consumer's part in the limits of accounts; what is not named stays
+    Limits {
+        /// Name or identifier
+        consumer: String,
+        #[command(flatten)]
+        limits: headroom::ConsumerArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -87,6 +98,11 @@ pub(crate) async fn run(verb: Verb, session: Session) -> anyhow::Result<Exit> {
             accounts,
             json,
         } => add(&desk, &name, &accounts, json).await?,
+        Verb::Limits {
+            consumer,
+            limits,
+            json,
+        } => headroom::set_consumer(&desk, &consumer, &limits, json).await?,
         Verb::Remove { consumer } => {
             let removed = desk.app.consumer_remove(&desk.by, &consumer).await;
             removed.context("failed to remove the consumer")?;

@@ -63,6 +63,7 @@ pub(crate) async fn run(args: Args, session: Session) -> anyhow::Result<Exit> {
     checks.push(keys_and_database(&settings).await);
     checks.push(server(running.as_ref()));
     checks.push(addresses(&settings, running.as_ref()));
+    checks.extend(mail(&settings, running.as_ref()).await);
     if !args.offline {
         checks.extend(way_out(&settings).await);
     }
@@ -221,6 +222,31 @@ fn addresses(settings: &Settings, running: Option<&Running>) -> Check {
         }
         Err(error) => failed("redirect URI", &error, "set console.public_url"),
     }
+}
+
+/// The mail server is asked whether it would take mail; none is sent.
+async fn mail(settings: &Settings, running: Option<&Running>) -> Option<Check> {
+    let name = "mail";
+    let mail = settings.notify.mail.as_ref()?;
+    let console = match running {
+        Some(running) => Ok(running.console_url.clone()),
+        None => runtime::configured_addresses(settings).map(|addresses| addresses.console),
+    };
+    let hello = console.ok();
+    let hello = hello.as_ref().and_then(|url| url.host_str());
+    let checked = tieline_app::mail_check(mail, hello.unwrap_or("localhost")).await;
+    Some(match checked {
+        Ok(()) => ok(
+            name,
+            format!(
+                "{}:{} lets us in; {} recipients",
+                mail.host,
+                mail.port,
+                mail.to.len()
+            ),
+        ),
+        Err(error) => failed(name, &error.into(), "check the section [mail]"),
+    })
 }
 
 /// One request tells whether the way out is open and whether the clock is right.

@@ -1,15 +1,18 @@
 //! One file per command; here is the list of them.
 
 mod account;
+mod certificate;
 mod completions;
 mod connect;
 mod consumer;
 mod doctor;
+mod headroom;
 mod key;
 mod migrate;
 pub(crate) mod sandbox;
 pub(crate) mod serve;
 mod user;
+mod webhook;
 
 use tieline_app::App;
 use tieline_core::{Actor, Language};
@@ -71,6 +74,9 @@ pub(crate) enum Command {
     /// Applications that may use accounts, and their API keys
     #[command(subcommand)]
     Consumer(consumer::Verb),
+    /// Who is told when the state of an account changes
+    #[command(subcommand)]
+    Webhook(webhook::Verb),
     /// People who sign in to the console
     #[command(subcommand)]
     User(user::Verb),
@@ -143,6 +149,7 @@ impl Command {
             Command::Sandbox(args) => sandbox::run(args, session).await,
             Command::Account(verb) => account::run(verb, session).await,
             Command::Consumer(verb) => consumer::run(verb, session).await,
+            Command::Webhook(verb) => webhook::run(verb, session).await,
             Command::User(verb) => user::run(verb, session).await,
             Command::Key(verb) => key::run(verb, session).await,
             Command::Doctor(args) => doctor::run(args, session).await,

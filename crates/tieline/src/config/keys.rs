@@ -15,6 +15,10 @@ pub(crate) enum Kind {
     Url,
     /// A file or directory.
     Path,
+    /// Several texts: a list, or one text with commas.
+    List,
+    /// A span of time.
+    Span,
     /// A whole number above zero.
     Count,
     /// One of these words.
@@ -29,6 +33,8 @@ impl fmt::Display for Kind {
             Kind::Address => f.write_str("an address and a port, such as \"127.0.0.1:8420\""),
             Kind::Url => f.write_str("a URL, such as \"https://tieline.example.com\""),
             Kind::Path => f.write_str("a path in quotes"),
+            Kind::List => f.write_str("a list of texts, such as [\"ops@example.com\"]"),
+            Kind::Span => f.write_str("a time with its unit, such as \"90s\", \"5m\" or \"1h\""),
             Kind::Count => f.write_str("a whole number above zero, such as 4"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
         }
@@ -96,6 +102,18 @@ pub(crate) const KEYS: &[Key] = &[
     key("outbound.ca_file", Kind::Path),
     secret("outbound.proxy"),
     key("outbound.proxy_file", Kind::Path),
+    key("notifications.language", Kind::Word(&["en", "ja"])),
+    key("mail.host", Kind::Text),
+    key("mail.port", Kind::Text),
+    key("mail.tls", Kind::Word(&["starttls", "implicit", "none"])),
+    key("mail.user", Kind::Text),
+    secret("mail.password"),
+    key("mail.password_file", Kind::Path),
+    key("mail.from", Kind::Text),
+    key("mail.to", Kind::List),
+    key("mail.settle", Kind::Span),
+    secret("metrics.token"),
+    key("metrics.token_file", Kind::Path),
     key("log.format", Kind::Word(&["text", "json"])),
     key("log.level", Kind::Text),
     key("admin.email", Kind::Text),

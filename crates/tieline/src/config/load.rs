@@ -294,6 +294,15 @@ fn text_of(
         (Kind::Switch, _) => Err(wrong_type(key, value.get_ref(), origin)),
         (Kind::Count, DeValue::Integer(number)) => Ok(number.as_str().to_owned()),
         (_, DeValue::String(text)) => Ok(text.to_string()),
+        // A port is a number to everybody but us.
+        (Kind::Text, DeValue::Integer(number)) => Ok(number.to_string()),
+        (Kind::List, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Ok(text.as_ref()),
+                other => Err(wrong_type(key, other, origin)),
+            });
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.join(","))
+        }
         _ => Err(wrong_type(key, value.get_ref(), origin)),
     }
 }

@@ -4,6 +4,7 @@
 mod error;
 mod keys;
 mod load;
+mod notices;
 mod resolve;
 
 pub(crate) use error::ConfigError;

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
-use tieline_app::{OutboundSettings, Policy};
+use tieline_app::{NotifySettings, OutboundSettings, Policy};
 use tieline_gateway::Protocols;
 use url::Url;
 
 use crate::config::error::ConfigError;
 use crate::config::keys::{self, Secret};
 use crate::config::load::{Given, Origin, Raw, Sources};
+use crate::config::notices;
 
 /// The settings.
 #[derive(Debug, Clone)]
@@ -33,6 +34,9 @@ pub(crate) struct Settings {
     pub(crate) database_url: Option<SecretString>,
     pub(crate) master_keys: MasterKeys,
     pub(crate) outbound: OutboundSettings,
+    pub(crate) notify: NotifySettings,
+    /// What a scraper of metrics has to show.
+    pub(crate) metrics_token: Option<SecretString>,
     pub(crate) log: LogSettings,
     pub(crate) admin: Admin,
 }
@@ -112,6 +116,8 @@ impl Settings {
                 .secret("keys.master", "keys.master_file")?
                 .map_or(MasterKeys::DataDir, MasterKeys::Text),
             outbound: raw.outbound()?,
+            notify: notices::read(&raw)?,
+            metrics_token: raw.secret("metrics.token", "metrics.token_file")?,
             log: raw.log()?,
             admin: Admin {
                 email: raw.text("admin.email").unwrap_or_default(),
@@ -173,20 +179,20 @@ const GATEWAY: ListenerKeys = ListenerKeys {
     behind_proxy: "gateway.behind_proxy",
 };
 
-struct Reader<'a>(&'a Raw);
+pub(super) struct Reader<'a>(&'a Raw);
 
 impl Reader<'_> {
-    fn given(&self, key: &str) -> Option<&Given> {
+    pub(super) fn given(&self, key: &str) -> Option<&Given> {
         self.0
             .get(key)
             .filter(|given| !given.text.trim().is_empty())
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.given(key).map(|given| given.text.trim().to_owned())
     }
 
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         self.given(key).map(|given| PathBuf::from(&given.text))
     }
 
@@ -381,7 +387,7 @@ impl Reader<'_> {
 
     /// A secret, from its key or from the file that its other key names. The later layer wins, so
     /// that a variable overrides a file; in one layer only one of them may stand.
-    fn secret(
+    pub(super) fn secret(
         &self,
         key: &'static str,
         file_key: &'static str,
@@ -422,14 +428,14 @@ fn read_secret(key: &str, given: &Given) -> Result<SecretString, ConfigError> {
     ))
 }
 
-fn wrong(key: &'static str, given: &Given) -> ConfigError {
+pub(super) fn wrong(key: &'static str, given: &Given) -> ConfigError {
     let expected = keys::find(key)
         .map(|key| key.kind.to_string())
         .unwrap_or_default();
     wrong_value(key, given, &expected)
 }
 
-fn wrong_value(key: &'static str, given: &Given, expected: &str) -> ConfigError {
+pub(super) fn wrong_value(key: &'static str, given: &Given, expected: &str) -> ConfigError {
     let hidden = keys::find(key).is_some_and(|key| key.secret == Secret::Yes);
     let found = if hidden {
         "something else".to_owned()

@@ -41,7 +41,7 @@ fn refs(args: &[String]) -> Vec<&str> {
 }
 
 /// The application of the default seed that has an application user in the organization.
-fn service_application() -> (String, String) {
+pub(crate) fn service_application() -> (String, String) {
     let seed: toml::Table = stdout(&crate::test_app::run(&["sandbox", "--print-seed"]))
         .parse()
         .unwrap();

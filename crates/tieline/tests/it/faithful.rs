@@ -12,7 +12,7 @@ fn ok(_: &Seen) -> Vec<u8> {
 fn path_query_and_headers_arrive_as_they_were_sent() {
     let upstream = Upstream::start(ok);
     let line = line(&upstream);
-    let target = "/api/data/v9.2/contacts(emailaddress1='a%2Fb')?$filter=name%20eq%20'%E5%96%B6'&x=+%2b+{y}|'&&";
+    let target = "/api/data/v9.2/contacts(emailaddress1='a%2Fb')?$filter=name%20eq%20'%E5%96%B6'&name=営業&x=+%2b+{y}|'&&";
     let headers = "Prefer: odata.maxpagesize=5\r\nPrefer: return=minimal\r\nX-Empty: \r\n\
                    Cookie: a=b\r\nX-Hop: 1\r\nTE: trailers\r\nIf-None-Match: null\r\n";
     let answered = line.get(target, &format!("{headers}Connection: x-hop\r\n"));
@@ -112,7 +112,7 @@ async fn many_callers_at_once_cost_one_token() {
         .unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(
-        metrics.contains("tieline_renewals_total{outcome=\"renewed\"} 1\n"),
+        metrics.contains("tieline_renewals_total{outcome=\"renewed\",reason=\"renewed\"} 1\n"),
         "{metrics}"
     );
 }

@@ -239,12 +239,12 @@ fn who_goes_away_takes_the_call_along() {
     stream.read_exact(&mut some).unwrap();
     drop(stream);
     upstream.wait_for(News::HungUp);
-    // And who says that it will not listen any more has gone.
+    // And who only closes its own side, as far as can be told, has gone.
     let mut stream = line.connect();
     let request = line.request("GET /api/data/v9.2/silent", "", "");
     stream.write_all(request.as_bytes()).unwrap();
     upstream.wait_for(News::Called);
-    stream.shutdown(Shutdown::Both).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
     upstream.wait_for(News::HungUp);
 }
 
@@ -260,13 +260,7 @@ async fn an_answer_that_was_cut_is_never_whole_over_http2_either() {
             .into_bytes()
     });
     let line = line(&upstream);
-    let http2 = reqwest::Client::builder()
-        .tls_backend_preconfigured(no_tls())
-        .http2_prior_knowledge()
-        .no_proxy()
-        .build()
-        .unwrap();
-    for http in [client(None), http2] {
+    for http in [client(None), http2()] {
         for kind in ["json", "xml"] {
             let url = format!("http://{}/api/data/v9.2/{kind}", line.gateway);
             let answered = http.get(url).bearer_auth(&line.key).send().await.unwrap();
@@ -290,6 +284,68 @@ fn an_answer_that_was_cut_ends_in_a_reset_where_nothing_else_can_say_so() {
     let mut answered = Vec::new();
     let error = stream.read_to_end(&mut answered).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_body_of_unsaid_length_is_repeated_while_it_is_small() {
+    let upstream = Upstream::start(|seen| match seen.token() {
+        1 => answer("401 Unauthorized", "", ""),
+        _ => answer("200 OK", "", ""),
+    });
+    let line = line(&upstream);
+    let chunked = format!("{JSON}Transfer-Encoding: chunked\r\n");
+    let head = line.request("POST /api/data/v9.2/x", &chunked, "");
+    let body = "{\"@odata.id\":\"http://gw/x\"}";
+    let half = body.len() / 2;
+    let (one, other) = body.split_at(half);
+    let request = format!(
+        "{head}{half:x}\r\n{one}\r\n{:x};x=y\r\n{other}\r\n0\r\n\r\n",
+        other.len()
+    );
+    let answered = line.raw(&request);
+    assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
+    let calls = upstream.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(
+        calls.iter().all(|call| call.body == body.as_bytes()),
+        "{calls:?}"
+    );
+    // One that is long streams on from where it was found to be.
+    let long = "x".repeat(600_000);
+    let chunk = format!("{:x}\r\n{long}\r\n", long.len());
+    let answered = line.raw(&format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n"));
+    assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
+    assert!(upstream.calls()[2].body == long.repeat(3).as_bytes());
+}
+
+#[tokio::test]
+async fn a_call_without_a_body_says_so() {
+    let upstream = Upstream::start(ok);
+    let line = line(&upstream);
+    let lengths = || {
+        let call = upstream.calls().pop().unwrap();
+        call.header("content-length").map(str::to_owned)
+    };
+    line.raw(&line.request(
+        "POST /api/data/v9.2/x",
+        "Content-Type: application/json\r\nContent-Length: 0\r\n",
+        "",
+    ));
+    assert_eq!(lengths().as_deref(), Some("0"));
+    let chunked = format!("{JSON}Transfer-Encoding: chunked\r\n");
+    let head = line.request("PATCH /api/data/v9.2/x", &chunked, "");
+    line.raw(&format!("{head}0\r\n\r\n"));
+    assert_eq!(lengths().as_deref(), Some("0"));
+    let url = format!("http://{}/api/data/v9.2/x", line.gateway);
+    http2()
+        .post(url)
+        .bearer_auth(&line.key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(lengths().as_deref(), Some("0"));
+    line.get("/api/data/v9.2/x", "");
+    assert_eq!(lengths(), None);
 }
 
 #[test]
@@ -369,6 +425,16 @@ fn an_address_with_its_host_in_front_is_the_same_address() {
         answered.contains("\"https://crm.example/api/x\""),
         "{answered}"
     );
+}
+
+/// A client that speaks HTTP/2 from its first byte on.
+fn http2() -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(no_tls())
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .unwrap()
 }
 
 /// TLS for clients that never use it: reqwest wants some.

@@ -2,11 +2,12 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tieline_app::{AccountForm, Finding, Resolution, explain_reason};
-use tieline_core::{Account, AccountEvent, GrantType, Language, Reason, RefreshTokenRotation};
+use tieline_app::{AccountForm, Finding, Resolution, TimedEvent, explain_reason};
+use tieline_core::{Account, CredentialSlot, GrantType, Language, Reason, RefreshTokenRotation};
 use utoipa::ToSchema;
 
 use crate::api::body::Known;
+use crate::api::credentials::{CertificateJson, CredentialJson, SecretJson};
 use crate::api::problem::FieldProblem;
 
 /// An integration account. Secrets are never in it, only whether they are set.
@@ -38,6 +39,14 @@ pub(crate) struct AccountJson {
     notes: String,
     /// The client secret, never itself.
     client_secret: SecretJson,
+    /// The secret that takes over when the first one no longer works, never itself.
+    next_client_secret: SecretJson,
+    /// The certificate, without its key.
+    client_certificate: CertificateJson,
+    /// The certificate that takes over, without its key.
+    next_client_certificate: CertificateJson,
+    /// Every secret and certificate in the order in which they are tried.
+    credentials: Vec<CredentialJson>,
     /// The consent, never its token.
     refresh_token: ConsentJson,
     /// `not_connected`, `connected`, `degraded`, `needs_consent`, `misconfigured`, `unreachable`.
@@ -57,15 +66,6 @@ pub(crate) struct AccountJson {
     created_by: String,
     changed_at: String,
     changed_by: String,
-}
-
-/// Whether a client secret is set.
-#[derive(Debug, Serialize, ToSchema)]
-struct SecretJson {
-    set: bool,
-    set_at: Option<String>,
-    /// Date, `YYYY-MM-DD`, where it was told.
-    expires_on: Option<String>,
 }
 
 /// Who consented, and to what.
@@ -108,7 +108,6 @@ impl ReasonJson {
 
 impl AccountJson {
     pub(crate) fn of(account: &Account, language: Language) -> Self {
-        let secret = account.client_secret.as_ref();
         let consent = account.consent.as_ref();
         Self {
             id: account.id.to_string(),
@@ -122,13 +121,14 @@ impl AccountJson {
             grant: account.grant.as_str(),
             refresh_token_rotation: account.rotation.as_str(),
             notes: account.notes.clone(),
-            client_secret: SecretJson {
-                set: secret.is_some(),
-                set_at: secret.map(|secret| time(secret.set_at)),
-                expires_on: secret
-                    .and_then(|s| s.expires_on)
-                    .map(|date| date.to_string()),
-            },
+            client_secret: SecretJson::of(account, CredentialSlot::ClientSecret),
+            next_client_secret: SecretJson::of(account, CredentialSlot::NextClientSecret),
+            client_certificate: CertificateJson::of(account, CredentialSlot::ClientCertificate),
+            next_client_certificate: CertificateJson::of(
+                account,
+                CredentialSlot::NextClientCertificate,
+            ),
+            credentials: CredentialJson::all(account, language),
             refresh_token: ConsentJson {
                 set: consent.is_some(),
                 consented_by: consent.and_then(|consent| consent.user.clone()),
@@ -181,14 +181,19 @@ impl AppliedJson {
 pub(crate) struct EventJson {
     id: String,
     at: String,
+    /// When the next change came; null for the latest.
+    until: Option<String>,
+    /// The state before; null for the first. The same as `to` where only the reason changed.
     from: Option<&'static str>,
     to: &'static str,
     reason: ReasonJson,
 }
 
 impl EventJson {
-    pub(crate) fn of(event: &AccountEvent, account: &Account, language: Language) -> Self {
+    pub(crate) fn of(timed: &TimedEvent, account: &Account, language: Language) -> Self {
+        let event = &timed.event;
         Self {
+            until: timed.until.map(time),
             id: event.id.to_string(),
             at: time(event.at),
             from: event.from.map(tieline_core::ConnectionState::as_str),
@@ -244,6 +249,21 @@ pub(crate) struct Properties {
     client_secret: Option<SecretInput>,
     /// When the secret expires, `YYYY-MM-DD`; empty when not known.
     secret_expires_on: Option<String>,
+    /// Write-only: the secret that takes over. Null keeps the one that is set.
+    #[schema(value_type = Option<String>)]
+    next_client_secret: Option<SecretInput>,
+    /// When that one expires, `YYYY-MM-DD`; empty when not known.
+    next_secret_expires_on: Option<String>,
+    /// Write-only: certificate and private key as PEM. Null keeps what is set.
+    #[schema(value_type = Option<String>)]
+    client_certificate: Option<SecretInput>,
+    /// Write-only: the certificate that takes over, with its private key.
+    #[schema(value_type = Option<String>)]
+    next_client_certificate: Option<SecretInput>,
+    /// Credentials to remove: `client_secret`, `next_client_secret`, `client_certificate`,
+    /// `next_client_certificate`. Where another waits to take over, it takes the place.
+    #[schema(value_type = Option<Vec<String>>)]
+    remove_credentials: Option<Vec<CredentialSlot>>,
     /// Write-only, for a move from elsewhere. Null keeps the one that is set.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretInput>,
@@ -271,6 +291,11 @@ impl Known for Properties {
         "client_id",
         "client_secret",
         "secret_expires_on",
+        "next_client_secret",
+        "next_secret_expires_on",
+        "client_certificate",
+        "next_client_certificate",
+        "remove_credentials",
         "refresh_token",
         "grant",
         "refresh_token_rotation",
@@ -278,6 +303,7 @@ impl Known for Properties {
         "version",
         "account",
         "id",
+        "credentials",
         "state",
         "state_since",
         "state_reason",
@@ -306,6 +332,15 @@ impl Properties {
             Some(SecretInput::Keep { expires_on }) => (None, expires_on),
             None => (None, None),
         };
+        let (next_client_secret, next_shown_expiry) = match self.next_client_secret {
+            Some(SecretInput::Set(secret)) => (Some(secret), None),
+            Some(SecretInput::Keep { expires_on }) => (None, expires_on),
+            None => (None, None),
+        };
+        let set = |input: Option<SecretInput>| match input {
+            Some(SecretInput::Set(secret)) => Some(secret),
+            _ => None,
+        };
         let refresh_token = match self.refresh_token {
             Some(SecretInput::Set(token)) => Some(token),
             _ => None,
@@ -330,6 +365,20 @@ impl Properties {
             grant: self.grant.or(base.grant),
             rotation: self.refresh_token_rotation.or(base.rotation),
             notes: self.notes.unwrap_or(base.notes),
+            next_secret_expires_on: self
+                .next_secret_expires_on
+                .or(next_shown_expiry)
+                .unwrap_or_else(|| {
+                    if next_client_secret.is_some() {
+                        String::new()
+                    } else {
+                        base.next_secret_expires_on
+                    }
+                }),
+            next_client_secret,
+            client_certificate: set(self.client_certificate),
+            next_client_certificate: set(self.next_client_certificate),
+            remove: self.remove_credentials.unwrap_or(base.remove),
         }
     }
 }

@@ -4,9 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use tieline_app::{
-    AccountForm, AppError, Applied, ConsentPrompt, ConsentTarget, Explanation, Severity, TestTarget,
+    AccountForm, AppError, Applied, ConsentPrompt, ConsentTarget, EventRange, Explanation,
+    Severity, TestTarget,
 };
 use tieline_core::{Account, AccountId, Evidence, LadderReport, Right};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::account_json::{AccountJson, AppliedJson, EventJson, Properties, time};
 use crate::api::body::{Body, Caller, Known};
 use crate::api::problem::{FieldProblem, Problem, ProblemDocument};
+use crate::api::webhooks::bad_cursor;
 use crate::site::Site;
 
 type Answer<T = Response> = Result<T, Problem>;
@@ -231,27 +234,83 @@ pub(crate) async fn make_default(
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventsJson {
     events: Vec<EventJson>,
+    /// Where the next page begins, as `cursor`; null on the last page.
+    next: Option<String>,
 }
 
-/// Shows how an account's state changed, latest first, 200 changes at most.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct EventPaging {
+    /// Where the page begins: `next` of the page before.
+    cursor: Option<String>,
+    /// How many; 100 unless given, 500 at most.
+    limit: Option<u32>,
+    /// Only changes from this moment on (RFC 3339).
+    since: Option<String>,
+}
+
+/// Shows how an account's state changed, latest first. Changes are kept for 400 days, 2,000 for
+/// each account at most.
 #[utoipa::path(get, path = "/v1/integration-accounts/{account}/events",
     tag = "integration accounts", operation_id = "list_account_events",
-    params(("account" = String, Path, description = "id or name")),
-    responses((status = 200, body = EventsJson), (status = 404, body = ProblemDocument)))]
+    params(("account" = String, Path, description = "id or name"), EventPaging),
+    responses((status = 200, body = EventsJson), (status = 400, body = ProblemDocument), (status = 404, body = ProblemDocument)))]
 pub(crate) async fn events(
     State(site): State<Site>,
     caller: Caller,
     Path(account): Path<String>,
+    Query(paging): Query<EventPaging>,
 ) -> Answer<Json<EventsJson>> {
-    const LIMIT: u32 = 200;
+    let (usual, most) = (100, 500);
     let account = find(&site, &caller, &account).await?;
-    let events = site.app.account_events(account.id, LIMIT).await;
-    let events = events.map_err(|error| caller.problem(&error))?;
-    let events = events
-        .iter()
-        .map(|event| EventJson::of(event, &account, caller.language()))
-        .collect();
-    Ok(Json(EventsJson { events }))
+    let limit = paging.limit.unwrap_or(usual).clamp(1, most);
+    let range = paging.range()?;
+    let found = site
+        .app
+        .account_timeline(account.id, range, limit + 1)
+        .await;
+    let mut found = found.map_err(|error| caller.problem(&error))?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    Ok(Json(EventsJson {
+        next: found
+            .last()
+            .filter(|_| more)
+            .map(|last| last.event.id.to_string()),
+        events: found
+            .iter()
+            .map(|timed| EventJson::of(timed, &account, caller.language()))
+            .collect(),
+    }))
+}
+
+impl EventPaging {
+    fn range(&self) -> Result<EventRange, Problem> {
+        let before = match &self.cursor {
+            Some(cursor) => Some(cursor.parse().map_err(|_| bad_cursor())?),
+            None => None,
+        };
+        let since = match &self.since {
+            Some(text) => Some(
+                // A plus sign that was not encoded arrives as a space.
+                DateTime::parse_from_rfc3339(&text.trim().replace(' ', "+"))
+                    .map_err(|_| bad_moment())?
+                    .to_utc(),
+            ),
+            None => None,
+        };
+        Ok(EventRange { before, since })
+    }
+}
+
+fn bad_moment() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "moment-malformed",
+        "'since' is not a moment.",
+        "Write it by RFC 3339, such as 2026-11-23T08:00:00Z.",
+    )
 }
 
 // === tests ===
@@ -583,7 +642,7 @@ pub(crate) async fn propose(
 
 // === small things ===
 
-async fn find(site: &Site, caller: &Caller, reference: &str) -> Answer<Account> {
+pub(crate) async fn find(site: &Site, caller: &Caller, reference: &str) -> Answer<Account> {
     site.app
         .account_find(reference)
         .await
@@ -607,7 +666,7 @@ fn shown(status: StatusCode, applied: &Applied, caller: &Caller) -> Response {
     (status, etag(applied.account.version), Json(json)).into_response()
 }
 
-fn etag(version: i64) -> [(header::HeaderName, String); 1] {
+pub(crate) fn etag(version: i64) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }
 

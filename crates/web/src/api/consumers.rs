@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::api::account_json::time;
 use crate::api::body::{Body, Caller, Known};
+use crate::api::headroom::ConsumerLimitsJson;
 use crate::api::problem::{Problem, ProblemDocument};
 use crate::site::Site;
 
@@ -23,6 +24,8 @@ pub(crate) struct ConsumerJson {
     name: String,
     /// Ids of the accounts that it may use; null means every account.
     accounts: Option<Vec<String>>,
+    /// Its part in the limits of accounts.
+    limits: ConsumerLimitsJson,
     keys: Vec<KeyJson>,
     created_at: String,
 }
@@ -76,7 +79,7 @@ impl Known for NewConsumer {
 }
 
 impl ConsumerJson {
-    fn of(consumer: &Consumer) -> Self {
+    pub(crate) fn of(consumer: &Consumer) -> Self {
         Self {
             id: consumer.id.to_string(),
             name: consumer.name.clone(),
@@ -86,6 +89,7 @@ impl ConsumerJson {
                     Some(accounts.iter().map(ToString::to_string).collect())
                 }
             },
+            limits: ConsumerLimitsJson::of(&consumer.limits),
             keys: consumer.keys.iter().map(KeyJson::of).collect(),
             created_at: time(consumer.created_at),
         }

@@ -7,8 +7,11 @@ mod account_json;
 mod accounts;
 mod body;
 mod consumers;
+mod credentials;
+mod headroom;
 mod people;
 mod problem;
+mod webhooks;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -33,6 +36,7 @@ use crate::site::Site;
     servers((url = "/api")),
     tags(
         (name = "integration accounts", description = "Connections to an organization."),
+        (name = "webhooks", description = "Who is told when the state of an account changes."),
         (name = "consumers", description = "Applications that may use accounts."),
         (name = "people", description = "Sessions, users and what they did."),
     ),
@@ -70,13 +74,26 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(accounts::make_default))
         .routes(routes!(accounts::restore))
         .routes(routes!(accounts::events))
+        .routes(routes!(
+            credentials::certificate_show,
+            credentials::certificate_make
+        ))
         .routes(routes!(accounts::consent))
         .routes(routes!(accounts::consent_outcome))
         .routes(routes!(accounts::propose))
+        .routes(routes!(headroom::show))
+        .routes(routes!(headroom::change))
         .routes(routes!(consumers::list, consumers::create))
         .routes(routes!(consumers::remove))
+        .routes(routes!(headroom::change_consumer))
         .routes(routes!(consumers::add_key))
         .routes(routes!(consumers::revoke_key))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::resend))
         .routes(routes!(people::sign_in, people::who_am_i, people::sign_out))
         .routes(routes!(people::users, people::add_user))
         .routes(routes!(people::remove_user))

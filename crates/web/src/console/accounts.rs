@@ -10,6 +10,7 @@ use tieline_app::{AppError, DraftView, TestTarget};
 use tieline_core::{AccountId, Right, TestId};
 
 use crate::console::consent;
+use crate::console::headroom::{self, HeadroomView};
 use crate::console::pages::{Trouble, html};
 use crate::console::pane::{Candour, LadderView, Pane, PostedForm, host_of};
 use crate::console::view::{Page, StateView, TextView};
@@ -26,6 +27,7 @@ struct AccountsPage {
     page: Page,
     list: List,
     pane: Option<Pane>,
+    headroom: Option<HeadroomView>,
     notice: Option<Notice>,
     types: bool,
     deletion: Option<Deletion>,
@@ -286,6 +288,10 @@ async fn act(
     match form.action.as_str() {
         "apply" => apply(site, visitor, account).await,
         "test" => run_test(site, visitor, account, headers).await,
+        "generate_certificate" => generate_certificate(site, visitor, account).await,
+        action if action.starts_with("forget:") => {
+            forget_credential(site, visitor, account, action).await
+        }
         "propose" => propose(site, visitor, account, &form).await,
         "consent" => Ok(consent::leave(visitor.words, account, "user")),
         "consent_organization" => Ok(consent::leave(visitor.words, account, "organization")),
@@ -315,6 +321,36 @@ async fn keep(
         .draft_save(&visitor.user, account, form.form(is_default))
         .await
         .map_err(trouble)
+}
+
+async fn generate_certificate(site: &Site, visitor: &Visitor, account: Option<AccountId>) -> Shown {
+    let made = site
+        .app
+        .draft_certificate_generate(&visitor.user, account)
+        .await;
+    match made {
+        Ok(()) => Ok(Redirect::to(&format!("{}#credentials", address(account))).into_response()),
+        Err(error) => Err(Trouble::new(error, visitor.words)),
+    }
+}
+
+async fn forget_credential(
+    site: &Site,
+    visitor: &Visitor,
+    account: Option<AccountId>,
+    action: &str,
+) -> Shown {
+    let slot = action.trim_start_matches("forget:").parse();
+    let slot = slot.map_err(|_| {
+        let missing = AppError::NotFound { what: "credential" };
+        Trouble::new(missing, visitor.words)
+    })?;
+    let forgotten = site
+        .app
+        .draft_credential_forget(&visitor.user, account, slot)
+        .await;
+    forgotten.map_err(|error| Trouble::new(error, visitor.words))?;
+    Ok(Redirect::to(&address(account)).into_response())
 }
 
 async fn apply(site: &Site, visitor: &Visitor, account: Option<AccountId>) -> Shown {
@@ -433,6 +469,9 @@ async fn draft_page(
     };
     let mut page = accounts_page(site, visitor, "", account).await?;
     page.pane = Some(Pane::of(site, visitor.words, &view, &events, candour));
+    if let Some(id) = account {
+        page.headroom = Some(headroom::section(site, visitor, id).await?);
+    }
     Ok(page)
 }
 
@@ -471,6 +510,7 @@ async fn accounts_page(
             rows,
         },
         pane: None,
+        headroom: None,
         notice: None,
         types: false,
         deletion: None,

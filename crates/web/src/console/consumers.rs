@@ -8,7 +8,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tieline_app::AppError;
-use tieline_core::{Account, ApiKeyInfo, Consumer, ConsumerGrant, Right};
+use tieline_core::{
+    Account, ApiKeyInfo, Consumer, ConsumerGrant, ConsumerLimits, OnThrottle, OutOfRange, Priority,
+    Right,
+};
 
 use crate::console::pages::{Trouble, html, status_of};
 use crate::console::view::{Page, TextView, time};
@@ -33,7 +36,21 @@ struct Row {
     id: String,
     name: String,
     grant: String,
+    limits: LimitsView,
     keys: Vec<KeyRow>,
+}
+
+/// A consumer's part in the limits of accounts, as text for a form.
+#[derive(Debug)]
+struct LimitsView {
+    /// Word, label, and whether it is the one.
+    priorities: Vec<(&'static str, String, bool)>,
+    throttles: Vec<(&'static str, String, bool)>,
+    summary: String,
+    share: u8,
+    rate: String,
+    burst: String,
+    deadline: String,
 }
 
 #[derive(Debug)]
@@ -50,6 +67,19 @@ pub(crate) struct NewConsumer {
     name: String,
     #[serde(default)]
     account: String,
+}
+
+/// What the form of limits sends; an empty field means the usual.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NewLimits {
+    priority: String,
+    share: String,
+    rate: String,
+    burst: String,
+    on_throttle: String,
+    /// Seconds.
+    deadline: String,
 }
 
 type Shown = Result<Response, Trouble>;
@@ -115,6 +145,30 @@ pub(crate) async fn key_revoke(
     Ok(Redirect::to("/consumers").into_response())
 }
 
+pub(crate) async fn limits(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Form(form): Form<NewLimits>,
+) -> Shown {
+    manage(&visitor)?;
+    let set = match form.limits() {
+        Ok(limits) => {
+            let actor = visitor.actor();
+            site.app.consumer_limits_set(&actor, &id, limits).await
+        }
+        Err(error) => Err(error),
+    };
+    match set {
+        Ok(_) => Ok(Redirect::to("/consumers").into_response()),
+        Err(error) => {
+            let mut page = consumers_page(&site, &visitor).await?;
+            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            Ok(html(status_of(&error), &page))
+        }
+    }
+}
+
 pub(crate) async fn remove(
     State(site): State<Site>,
     visitor: Visitor,
@@ -169,6 +223,7 @@ fn row(consumer: &Consumer, accounts: &[Account], words: Words) -> Row {
         }
     };
     Row {
+        limits: LimitsView::of(&consumer.limits, words),
         id: consumer.id.to_string(),
         name: consumer.name.clone(),
         grant,
@@ -177,6 +232,79 @@ fn row(consumer: &Consumer, accounts: &[Account], words: Words) -> Row {
             .iter()
             .map(|key| key_row(key, words))
             .collect(),
+    }
+}
+
+impl NewLimits {
+    fn limits(&self) -> Result<ConsumerLimits, AppError> {
+        let usual = ConsumerLimits::default();
+        let refused = |code| move |_| AppError::Refused { code };
+        let deadline = number::<f64>("deadline", &self.deadline)?;
+        Ok(ConsumerLimits {
+            priority: match self.priority.as_str() {
+                "" => usual.priority,
+                word => word.parse().map_err(refused("priority-malformed"))?,
+            },
+            on_throttle: match self.on_throttle.as_str() {
+                "" => usual.on_throttle,
+                word => word.parse().map_err(refused("on-throttle-malformed"))?,
+            },
+            share: number("share", &self.share)?.unwrap_or(usual.share),
+            rate: number("rate", &self.rate)?,
+            burst: number("burst", &self.burst)?,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a float becomes the nearest number there is, and is checked then"
+            )]
+            deadline_ms: deadline.map(|seconds| (seconds * 1_000.0) as u64),
+        })
+    }
+}
+
+/// A number as it was typed; nothing means none.
+fn number<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<Option<T>, AppError> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            AppError::OutOfRange(OutOfRange {
+                field,
+                low: 1,
+                high: 100,
+            })
+        }),
+    }
+}
+
+impl LimitsView {
+    fn of(limits: &ConsumerLimits, words: Words) -> Self {
+        let priorities = Priority::ALL.iter().map(|priority| {
+            let label = words.t(&format!("priority-{}", priority.as_str()));
+            (priority.as_str(), label, *priority == limits.priority)
+        });
+        let throttles = OnThrottle::ALL.iter().map(|choice| {
+            let label = words.t(&format!("on-throttle-{}", choice.as_str()));
+            (choice.as_str(), label, *choice == limits.on_throttle)
+        });
+        let text = |number: Option<String>| number.unwrap_or_default();
+        let priority = words.t(&format!("priority-{}", limits.priority.as_str()));
+        let summary = match limits.rate {
+            Some(rate) => format!("{priority} · {rate}/s"),
+            None => priority,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "an hour at most")]
+        let deadline = limits
+            .deadline_ms
+            .map(|ms| (ms as f64 / 1_000.0).to_string());
+        Self {
+            priorities: priorities.collect(),
+            throttles: throttles.collect(),
+            summary,
+            share: limits.share,
+            rate: text(limits.rate.map(|rate| rate.to_string())),
+            burst: text(limits.burst.map(|burst| burst.to_string())),
+            deadline: text(deadline),
+        }
     }
 }
 

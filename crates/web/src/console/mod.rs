@@ -3,10 +3,14 @@
 mod accounts;
 mod consent;
 mod consumers;
+mod credentials;
+mod headroom;
+mod notifications;
 mod pages;
 mod pane;
 mod sign_in;
 mod tables;
+mod timeline;
 mod view;
 
 pub(crate) use pages::{Trouble, not_found, status_of};
@@ -34,6 +38,14 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/accounts/new/draft", post(accounts::new_draft))
         .route("/accounts/new/consent", get(consent::begin_new))
         .route("/accounts/new/test/{test}", get(accounts::new_test))
+        .route(
+            "/accounts/new/certificate/{slot}",
+            get(credentials::certificate_of_new),
+        )
+        .route(
+            "/accounts/{id}/certificate/{slot}",
+            get(credentials::certificate_of),
+        )
         .route("/accounts/{id}", get(accounts::show).post(accounts::submit))
         .route("/accounts/{id}/draft", post(accounts::draft))
         .route("/accounts/{id}/consent", get(consent::begin))
@@ -51,7 +63,26 @@ pub(crate) fn routes() -> Router<Site> {
             "/consumers/{id}/keys/{key}/revoke",
             post(consumers::key_revoke),
         )
+        .route("/consumers/{id}/limits", post(consumers::limits))
         .route("/consumers/{id}/remove", post(consumers::remove))
+        .route("/accounts/{id}/history", get(timeline::show))
+        .route(
+            "/notifications",
+            get(notifications::list).post(notifications::add),
+        )
+        .route(
+            "/notifications/{id}",
+            get(notifications::show).post(notifications::edit),
+        )
+        .route("/notifications/{id}/test", post(notifications::test))
+        .route("/notifications/{id}/enable", post(notifications::enable))
+        .route("/notifications/{id}/disable", post(notifications::disable))
+        .route("/notifications/{id}/rotate", post(notifications::rotate))
+        .route("/notifications/{id}/remove", post(notifications::remove))
+        .route(
+            "/notifications/{id}/deliveries/{message}/resend",
+            post(notifications::resend),
+        )
         .route("/activity", get(tables::activity))
         .route("/audit", get(tables::audit))
         .route("/users", get(tables::users).post(tables::user_add))

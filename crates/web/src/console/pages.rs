@@ -95,7 +95,7 @@ pub(crate) fn status_of(error: &AppError) -> StatusCode {
         }
         AppError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AppError::Refused { code } if code.ends_with("-taken") => StatusCode::CONFLICT,
-        AppError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        AppError::Refused { .. } | AppError::OutOfRange(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AppError::Stale { .. } => StatusCode::CONFLICT,
         AppError::SignInRefused => StatusCode::UNAUTHORIZED,
         AppError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,

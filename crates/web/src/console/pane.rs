@@ -2,10 +2,11 @@
 
 use tieline_app::{AccountForm, DraftView, Explanation, Field, Finding, TestProgress};
 use tieline_core::{
-    Account, AccountEvent, ConnectionState, GrantType, LadderReport, RefreshTokenRotation, Rung,
-    RungReport, RungStatus, TestId,
+    Account, AccountEvent, ConnectionState, CredentialSlot, GrantType, LadderReport,
+    RefreshTokenRotation, Rung, RungReport, RungStatus, TestId,
 };
 
+use crate::console::credentials::{self, CredentialView};
 use crate::console::pages::evidence_rows;
 use crate::console::view::{StateView, TextView, time};
 use crate::site::Site;
@@ -28,6 +29,11 @@ pub(crate) struct Pane {
     pub(crate) basic: Vec<FieldView>,
     pub(crate) refresh: FieldView,
     pub(crate) refresh_open: bool,
+    pub(crate) rollover: Vec<FieldView>,
+    pub(crate) certificates: Vec<FieldView>,
+    pub(crate) certificate_open: bool,
+    pub(crate) credentials: Vec<CredentialView>,
+    pub(crate) credentials_open: bool,
     pub(crate) rotations: Vec<ChoiceView>,
     pub(crate) more: Vec<FieldView>,
     pub(crate) more_open: bool,
@@ -87,6 +93,7 @@ pub(crate) struct SavedView {
     pub(crate) is_default: bool,
     pub(crate) default_url: String,
     pub(crate) delete_url: String,
+    pub(crate) history_url: String,
     pub(crate) created: String,
     pub(crate) created_by: String,
     pub(crate) changed: String,
@@ -163,7 +170,24 @@ impl Pane {
         }
         let refresh = refresh_field(words, &findings);
         let more = more_fields(words, view, &findings);
+        let rollover = rollover_fields(words, view, &findings);
+        let certificates = certificate_fields(words, &findings);
+        let certificate_open = certificates.iter().any(|field| field.invalid());
+        let credentials = credentials::views(words, view, &base);
         Self {
+            credentials_open: certificate_open
+                || rollover
+                    .iter()
+                    .chain(&certificates)
+                    .any(|field| !field.findings.is_empty() || !field.value.is_empty())
+                || credentials.len() > 1
+                || credentials
+                    .iter()
+                    .any(|one| one.is_draft && one.download.is_some()),
+            rollover,
+            certificates,
+            certificate_open,
+            credentials,
             title: account.map_or_else(|| words.t("new-account"), |a| a.name.to_string()),
             is_new: account.is_none(),
             draft_url: format!("{base}/draft"),
@@ -181,7 +205,6 @@ impl Pane {
             more_open: more
                 .iter()
                 .any(|field| !field.findings.is_empty() || !field.value.is_empty())
-                || view.form.grant() == GrantType::ClientCredentials
                 || view.form.rotation() != RefreshTokenRotation::Auto,
             rotations: rotations(view.form.rotation(), &words),
             more,
@@ -221,6 +244,7 @@ impl SavedView {
             is_default: account.is_default,
             default_url: format!("/accounts/{}/default", account.id),
             delete_url: format!("/accounts/{}/delete", account.id),
+            history_url: format!("/accounts/{}/history", account.id),
             created: time(account.created_at),
             created_by: account.created_by.clone(),
             changed: time(account.changed_at),
@@ -327,6 +351,8 @@ impl RungView {
 fn spoken(view: &DraftView, candour: Candour) -> Vec<Finding> {
     let typed = |finding: &&Finding| match finding.field {
         Field::ClientSecret => view.secret_set_at.is_some(),
+        // What is said of these is said of one that is there.
+        field if field.is_credential() => true,
         field => !view.form.text(field).trim().is_empty(),
     };
     match candour {
@@ -384,6 +410,20 @@ fn basic_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<Fie
 }
 
 fn more_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<FieldView> {
+    vec![FieldView {
+        kind: "textarea",
+        value: view.form.notes.clone(),
+        ..field_view(words, Field::Notes, findings)
+    }]
+}
+
+/// When the secret ends, and the one that takes over from it.
+fn rollover_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<FieldView> {
+    let set_at = |slot| {
+        let info = view.credentials.iter().find(|info| info.slot == slot);
+        info.map(|info| info.set_at.format("%Y-%m-%d").to_string())
+    };
+    let next = set_at(CredentialSlot::NextClientSecret);
     vec![
         FieldView {
             kind: "date",
@@ -392,11 +432,29 @@ fn more_fields(words: Words, view: &DraftView, findings: &[Finding]) -> Vec<Fiel
             ..field_view(words, Field::SecretExpiresOn, findings)
         },
         FieldView {
-            kind: "textarea",
-            value: view.form.notes.clone(),
-            ..field_view(words, Field::Notes, findings)
+            kind: "password",
+            placeholder: next
+                .map(|day| words.with("secret-set", "date", &day))
+                .unwrap_or_default(),
+            hint: words.t("next-secret-hint"),
+            ..field_view(words, Field::NextClientSecret, findings)
+        },
+        FieldView {
+            kind: "date",
+            value: view.form.next_secret_expires_on.clone(),
+            ..field_view(words, Field::NextSecretExpiresOn, findings)
         },
     ]
+}
+
+/// Where certificates are pasted; what is set is never shown again.
+fn certificate_fields(words: Words, findings: &[Finding]) -> Vec<FieldView> {
+    [Field::ClientCertificate, Field::NextClientCertificate]
+        .map(|field| FieldView {
+            kind: "textarea",
+            ..field_view(words, field, findings)
+        })
+        .into()
 }
 
 fn refresh_field(words: Words, findings: &[Finding]) -> FieldView {
@@ -522,6 +580,14 @@ pub(crate) struct PostedForm {
     client_id: String,
     client_secret: String,
     secret_expires_on: String,
+    next_client_secret: String,
+    next_secret_expires_on: String,
+    client_certificate: String,
+    next_client_certificate: String,
+    remove_client_secret: Option<String>,
+    remove_next_client_secret: Option<String>,
+    remove_client_certificate: Option<String>,
+    remove_next_client_certificate: Option<String>,
     refresh_token_pasted: String,
     grant: String,
     refresh_token_rotation: String,
@@ -550,6 +616,31 @@ impl PostedForm {
             rotation: self.refresh_token_rotation.parse().ok(),
             // Browsers send line ends as CR LF.
             notes: self.notes.replace("\r\n", "\n"),
+            next_client_secret: secret(&self.next_client_secret),
+            next_secret_expires_on: self.next_secret_expires_on.clone(),
+            client_certificate: secret(&self.client_certificate),
+            next_client_certificate: secret(&self.next_client_certificate),
+            remove: self.removed(),
         }
+    }
+
+    fn removed(&self) -> Vec<CredentialSlot> {
+        let ticked = [
+            (CredentialSlot::ClientSecret, &self.remove_client_secret),
+            (
+                CredentialSlot::NextClientSecret,
+                &self.remove_next_client_secret,
+            ),
+            (
+                CredentialSlot::ClientCertificate,
+                &self.remove_client_certificate,
+            ),
+            (
+                CredentialSlot::NextClientCertificate,
+                &self.remove_next_client_certificate,
+            ),
+        ];
+        let ticked = ticked.into_iter().filter(|(_, tick)| tick.is_some());
+        ticked.map(|(slot, _)| slot).collect()
     }
 }

@@ -47,20 +47,7 @@ type Shown = Result<Response, Trouble>;
 pub(crate) async fn activity(State(site): State<Site>, visitor: Visitor) -> Shown {
     let words = visitor.words;
     let trouble = |error| Trouble::new(error, words);
-    let accounts = site.app.account_list("").await.map_err(trouble)?;
-    let mut events = Vec::new();
-    for account in &accounts {
-        for event in site
-            .app
-            .account_events(account.id, 50)
-            .await
-            .map_err(trouble)?
-        {
-            events.push((account, event));
-        }
-    }
-    events.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
-    events.truncate(SHOWN as usize);
+    let events = site.app.events_latest(None, SHOWN).await.map_err(trouble)?;
     let rows = events
         .iter()
         .map(|(account, event)| event_row(account, event, words))

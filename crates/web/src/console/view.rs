@@ -27,10 +27,11 @@ pub(crate) struct MenuItem {
     pub(crate) current: bool,
 }
 
-const MENU: [(&str, &str); 6] = [
+const MENU: [(&str, &str); 7] = [
     ("/accounts", "accounts"),
     ("/consumers", "consumers"),
     ("/activity", "activity"),
+    ("/notifications", "notifications"),
     ("/audit", "audit"),
     ("/users", "users"),
     ("/settings", "settings"),

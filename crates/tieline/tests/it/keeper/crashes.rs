@@ -13,8 +13,8 @@ async fn killed_within_a_renewal(rules: Rules) -> (Line, Value) {
     });
     let fault = line.control("/faults", &late).await;
     let server = line.serve(0);
-    let calling = line.call(&server);
-    tokio::pin!(calling);
+    // Boxed, so that dropping it ends what it borrows.
+    let mut calling = Box::pin(line.call(&server));
     loop {
         tokio::select! {
             answer = &mut calling => panic!("answered before the token was there: {answer:?}"),

@@ -1,0 +1,140 @@
+//! What was spent in the last five minutes, by the second and by class.
+//!
+//! A call counts from the moment of its answer: Microsoft counted it when it came, which was
+//! earlier, so that what has left this window has surely left theirs. Seconds without calls take
+//! no memory.
+
+use std::collections::VecDeque;
+
+use super::{Class, Micros, SECOND};
+
+/// Calls and their time of execution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) requests: u64,
+    pub(super) busy: Micros,
+}
+
+impl Spent {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.busy += other.busy;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.requests = self.requests.saturating_sub(other.requests);
+        self.busy = self.busy.saturating_sub(other.busy);
+    }
+}
+
+#[derive(Debug)]
+struct Bucket {
+    second: u64,
+    spent: [Spent; 2],
+}
+
+/// A sliding window.
+#[derive(Debug)]
+pub(super) struct Window {
+    length: Micros,
+    buckets: VecDeque<Bucket>,
+    sums: [Spent; 2],
+}
+
+impl Window {
+    pub(super) fn new(length: Micros) -> Self {
+        Self {
+            length,
+            buckets: VecDeque::new(),
+            sums: [Spent::default(); 2],
+        }
+    }
+
+    /// How long it is; what was counted stays.
+    pub(super) fn resize(&mut self, length: Micros) {
+        self.length = length;
+    }
+
+    pub(super) fn add(&mut self, now: Micros, class: Class, spent: Spent) {
+        self.advance(now);
+        let second = now / SECOND;
+        // Answers are counted under one lock and one clock: no second comes after a later one.
+        if self.buckets.back().is_none_or(|last| last.second < second) {
+            self.buckets.push_back(Bucket {
+                second,
+                spent: [Spent::default(); 2],
+            });
+        }
+        if let Some(last) = self.buckets.back_mut() {
+            last.spent[class.index()].add(spent);
+        }
+        self.sums[class.index()].add(spent);
+    }
+
+    /// Forgets what has left.
+    pub(super) fn advance(&mut self, now: Micros) {
+        while let Some(first) = self.buckets.front() {
+            if self.leaves(first) > now {
+                break;
+            }
+            for (sum, gone) in self.sums.iter_mut().zip(first.spent) {
+                sum.subtract(gone);
+            }
+            self.buckets.pop_front();
+        }
+    }
+
+    /// What a class has spent, as of the last [`Window::advance`].
+    pub(super) fn of(&self, class: Class) -> Spent {
+        self.sums[class.index()]
+    }
+
+    pub(super) fn all(&self) -> Spent {
+        let mut all = self.sums[0];
+        all.add(self.sums[1]);
+        all
+    }
+
+    /// When so much of a sum will have left; none when there is less than that in it.
+    pub(super) fn frees(&self, needed: u64, of: impl Fn(Spent) -> u64) -> Option<Micros> {
+        let mut freed = 0;
+        for bucket in &self.buckets {
+            freed += bucket.spent.iter().map(|spent| of(*spent)).sum::<u64>();
+            if freed >= needed {
+                return Some(self.leaves(bucket));
+            }
+        }
+        None
+    }
+
+    fn leaves(&self, bucket: &Bucket) -> Micros {
+        (bucket.second + 1) * SECOND + self.length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Spent = Spent {
+        requests: 1,
+        busy: 500_000,
+    };
+
+    #[test]
+    fn what_was_spent_leaves_after_the_window_and_not_before() {
+        let mut window = Window::new(300 * SECOND);
+        window.add(10 * SECOND, Class::Bulk, ONE);
+        window.add(20 * SECOND + 1, Class::Interactive, ONE);
+        window.advance(310 * SECOND);
+        assert_eq!(window.all().requests, 2);
+        window.advance(311 * SECOND);
+        assert_eq!(window.of(Class::Bulk), Spent::default());
+        assert_eq!(window.all(), ONE);
+        assert_eq!(window.frees(1, |spent| spent.requests), Some(321 * SECOND));
+        assert_eq!(window.frees(2, |spent| spent.requests), None);
+        window.advance(321 * SECOND);
+        assert_eq!(window.all(), Spent::default());
+        assert!(window.buckets.is_empty());
+    }
+}

@@ -24,7 +24,7 @@ pub const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(30);
 /// Tells whoever wants to know of an event, within its transaction.
 macro_rules! tell_of_event {
     ($tx:expr, $id:expr, $account:expr, $from:expr, $to:expr, $reason:expr, $now:expr) => {{
-        let told = $crate::outbox::Told::of($from, $to);
+        let told = $crate::outbox::Told::of($from, $to, &$reason.code);
         sqlx::query($crate::outbox::NOTICE_OF_EVENT)
             .bind($id.to_string())
             .bind(told.notice_type.as_str())
@@ -61,7 +61,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(crate) fn of(from: Option<&str>, to: &str) -> Self {
+    pub(crate) fn of(from: Option<&str>, to: &str, code: &str) -> Self {
         let notice_type = if from == Some(to) {
             NoticeType::ReasonChanged
         } else {
@@ -70,7 +70,9 @@ impl Told {
         let from = from.and_then(|word| word.parse().ok());
         let mail = to
             .parse::<ConnectionState>()
-            .is_ok_and(|to| tieline_core::is_worth_a_mail(from, to));
+            .is_ok_and(|to| tieline_core::is_worth_a_mail(from, to))
+            // The connection still works; without a mail nobody would see its end coming.
+            || crate::credential::is_reminder(code);
         Self { notice_type, mail }
     }
 }

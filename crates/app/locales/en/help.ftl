@@ -447,6 +447,7 @@ mail-address-malformed = The sender or the recipient is not a mail address.
 ### Notices: mails
 mail-subject = [Tieline] { $name }: { $state }
 mail-trouble = The integration account “{ $name }” is now { $state }.
+mail-reminder = The integration account “{ $name }” still works: it is { $state }. Something about it needs you soon.
 mail-recovered = The integration account “{ $name }” works again: it is { $state }.
 mail-since = Since: { $time }
 mail-before = Before that: { $state }, for { $lasted }

@@ -447,6 +447,7 @@ mail-address-malformed = 差出人または宛先がメール アドレスでは
 ### Notices: mails
 mail-subject = [Tieline] { $name }: { $state }
 mail-trouble = 統合アカウント「{ $name }」の状態が「{ $state }」になりました。
+mail-reminder = 統合アカウント「{ $name }」は動作しています（{ $state }）。ただし、近いうちに対応が必要です。
 mail-recovered = 統合アカウント「{ $name }」は復旧し、「{ $state }」になりました。
 mail-since = 開始: { $time }
 mail-before = その前の状態: { $state }（{ $lasted }）

@@ -50,12 +50,15 @@ pub(super) fn mail(notice: &Notice, changes: usize, language: Language, console:
     let (Some(to), Some(since)) = (notice.to, notice.since) else {
         return about_webhook(notice, &told, language, console);
     };
-    let recovered = !to.is_unwell();
+    let reminded = notice.from == Some(to) && !to.is_unwell();
+    let recovered = !to.is_unwell() && !reminded;
     let say = |key: &str, args: &[(&str, String)]| explain(key, args, language).cause;
     let name = ("name", notice.subject.clone());
     let state = ("state", say(&format!("state-word-{to}"), &[]));
     let mut lines = Vec::new();
-    let lead = if recovered {
+    let lead = if reminded {
+        "mail-reminder"
+    } else if recovered {
         "mail-recovered"
     } else {
         "mail-trouble"

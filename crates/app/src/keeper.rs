@@ -169,7 +169,7 @@ impl Keeper {
         if let Some(token) = newer {
             return Ok(token);
         }
-        if !slot.may_force(now.steady)
+        if !slot.may_force(generation, now.steady)
             && let Some(token) = slot.valid(now)
         {
             // The organization refuses whatever we bring; its own 401 says more than we could.

@@ -13,6 +13,8 @@ words! {
         StateChanged => "integration_account.state_changed",
         /// The state stayed what it was, and has another reason now.
         ReasonChanged => "integration_account.reason_changed",
+        /// The connection works, and one of its credentials ends soon or was refused.
+        CredentialWarning => "integration_account.credential_warning",
         /// A webhook was disabled, because nobody took what it was sent.
         WebhookDisabled => "webhook.disabled",
         /// Somebody tries a webhook out.
@@ -23,11 +25,16 @@ words! {
 impl NoticeType {
     /// What a webhook is told of when nobody chose. A reason may change with every attempt while a
     /// service is in trouble, so who wants to follow that asks for it.
-    pub const USUAL: [NoticeType; 2] = [NoticeType::StateChanged, NoticeType::WebhookDisabled];
+    pub const USUAL: [NoticeType; 3] = [
+        NoticeType::StateChanged,
+        NoticeType::CredentialWarning,
+        NoticeType::WebhookDisabled,
+    ];
 
     /// What a webhook can be told of. A test is sent to whoever is tested.
-    pub const CHOICES: [NoticeType; 3] = [
+    pub const CHOICES: [NoticeType; 4] = [
         NoticeType::StateChanged,
+        NoticeType::CredentialWarning,
         NoticeType::ReasonChanged,
         NoticeType::WebhookDisabled,
     ];

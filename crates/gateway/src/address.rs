@@ -319,9 +319,7 @@ impl Turning {
     pub(crate) fn turn_query(&self, target: &[u8]) -> Option<Vec<u8>> {
         let question = memchr::memchr(b'?', target)?;
         let query = &target[question + 1..];
-        if memchr::memmem::find(query, b"id").is_none() {
-            return None;
-        }
+        memchr::memmem::find(query, b"id")?;
         let mut turned = target[..=question].to_vec();
         for (number, pair) in query.split(|byte| *byte == b'&').enumerate() {
             if number > 0 {
@@ -510,7 +508,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The scheme and host that the caller used, as far as they can be believed: they end in links.
-pub(crate) fn called<'a>(authority: Option<&'a str>) -> Option<&'a str> {
+pub(crate) fn called(authority: Option<&str>) -> Option<&str> {
     let authority = authority?;
     let sound = authority.bytes().all(|byte| {
         byte.is_ascii_alphanumeric()

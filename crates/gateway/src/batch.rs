@@ -130,7 +130,7 @@ impl Batch {
             self.boundary(delimiter, &line, &mut out);
         }
         self.end_part(&mut out);
-        out.extend_from_slice(&std::mem::take(&mut self.line_end)[..]);
+        out.extend_from_slice(std::mem::take(&mut self.line_end));
         out.extend_from_slice(&self.buffer.split());
         self.state = State::Asleep;
         out.freeze()

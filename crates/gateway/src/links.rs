@@ -148,28 +148,7 @@ impl Links {
         let byte = piece[at];
         let space = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let next = match self.state {
-            State::Scan => match memchr::memchr2(b'@', b'\\', &piece[at..]) {
-                None => return piece.len(),
-                Some(skipped) => {
-                    self.state = if piece[at + skipped] == b'@' {
-                        self.begin_name()
-                    } else {
-                        State::Escape(Where::Text)
-                    };
-                    return at + skipped + 1;
-                }
-            },
-            State::ListText => match memchr::memchr2(b'"', b'\\', &piece[at..]) {
-                None => return piece.len(),
-                Some(skipped) => {
-                    self.state = if piece[at + skipped] == b'"' {
-                        State::ListNext
-                    } else {
-                        State::ListEscape
-                    };
-                    return at + skipped + 1;
-                }
-            },
+            State::Scan | State::ListText => return self.skip(piece, at),
             State::Escape(place) if byte == b'u' => State::Hex(place, 4, 0),
             State::Escape(_) => State::Scan,
             State::Hex(place, missing, code) => match char::from(byte).to_digit(16) {
@@ -199,6 +178,24 @@ impl Links {
         };
         self.state = next;
         at + 1
+    }
+
+    /// Most of a document is text: it is skipped, not stepped through.
+    fn skip(&mut self, piece: &[u8], at: usize) -> usize {
+        let end = match self.state {
+            State::ListText => b'"',
+            _ => b'@',
+        };
+        let Some(skipped) = memchr::memchr2(end, b'\\', &piece[at..]) else {
+            return piece.len();
+        };
+        self.state = match (piece[at + skipped], self.state) {
+            (b'\\', State::ListText) => State::ListEscape,
+            (b'\\', _) => State::Escape(Where::Text),
+            (_, State::ListText) => State::ListNext,
+            _ => self.begin_name(),
+        };
+        at + skipped + 1
     }
 
     /// The byte at `at` is looked at afresh.

@@ -155,10 +155,11 @@ pub(crate) async fn answer(
     }
     let mut seen = Seen::new(request.method(), request.headers());
     let allowed = &worker.inner.settings.allowed_origins;
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let asks = is_preflight(request.method(), request.headers());
+    let origin = request.headers().get(header::ORIGIN);
+    let origin = origin.filter(|_| !asks).cloned();
     let uri = request.uri().clone();
-    let preflighted = is_preflight(request.method(), request.headers());
-    let passed = if preflighted {
+    let passed = if asks {
         preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
     } else {
         let passed = pass(&worker, request, scheme, &mut seen).await;
@@ -168,24 +169,22 @@ pub(crate) async fn answer(
         Ok(answer) => {
             // A 401 of Dynamics that a fresh token did not cure is not ours.
             let refused = answer.status() == StatusCode::UNAUTHORIZED;
-            let failed = if refused { "dynamics" } else { "" };
-            (answer, failed)
+            (answer, if refused { "dynamics" } else { "" })
         }
         Err(refused) => {
             let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
             (answer.map(Either::Right), refused.who.as_str())
         }
     };
+    let headers = answer.headers_mut();
     if !failed.is_empty() {
-        answer
-            .headers_mut()
-            .insert(FAILED, HeaderValue::from_static(failed));
+        headers.insert(FAILED, HeaderValue::from_static(failed));
     }
     if let Some(id) = seen.trace_id.header() {
-        answer.headers_mut().insert(TRACE_ID, id);
+        headers.insert(TRACE_ID, id);
     }
-    if let Some(origin) = origin.filter(|_| !preflighted) {
-        open(allowed, &origin, answer.headers_mut());
+    if let Some(origin) = origin {
+        open(allowed, &origin, headers);
     }
     seen.answered(&worker.meters, answer.status().as_u16(), failed);
     Ok(answer.map(told))
@@ -263,12 +262,7 @@ fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
 
 /// The target, with the addresses in its query turned.
 fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
-    let named = target.query().is_some_and(|query| query.contains("id="));
-    if !named
-        && !target
-            .query()
-            .is_some_and(|query| query.contains("odata.id"))
-    {
+    if !target.query().is_some_and(|query| query.contains("id")) {
         return target;
     }
     match ends.there().turn_query(target.as_str().as_bytes()) {

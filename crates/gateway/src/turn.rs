@@ -225,18 +225,14 @@ impl<E> Turned<E> {
 
     fn poll<B>(
         &mut self,
-        body: Pin<&mut B>,
+        mut body: Pin<&mut B>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff<E>>>>
     where
         B: Body<Data = Bytes, Error = E>,
     {
-        let mut body = body;
         loop {
-            let out = if !self.waiting.is_empty() {
-                let piece = std::mem::take(&mut self.waiting);
-                self.push(piece)?
-            } else {
+            let out = if self.waiting.is_empty() {
                 match std::mem::replace(&mut self.stage, Stage::Done) {
                     Stage::Done => return Poll::Ready(None),
                     Stage::Ended(trailers) => return Poll::Ready(trailers.map(Ok)),
@@ -248,30 +244,36 @@ impl<E> Turned<E> {
                             };
                             Bytes::from(encoder.flush()?)
                         }
-                        // A body that was cut off is never passed on as whole.
-                        Poll::Ready(Some(Err(error))) => {
-                            return Poll::Ready(Some(Err(CutOff::Source(error))));
-                        }
-                        Poll::Ready(None) => {
-                            self.stage = Stage::Ended(None);
-                            self.rest()?
-                        }
-                        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                            Ok(piece) => {
-                                self.stage = Stage::Streams;
-                                self.push(piece)?
-                            }
-                            Err(trailers) => {
-                                self.stage = Stage::Ended(Some(trailers));
-                                self.rest()?
-                            }
-                        },
+                        Poll::Ready(frame) => self.came(frame)?,
                     },
                 }
+            } else {
+                let piece = std::mem::take(&mut self.waiting);
+                self.push(piece)?
             };
             // All of a piece may wait for the next one.
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+        }
+    }
+
+    /// What becomes of a frame, or of the end.
+    fn came(&mut self, frame: Option<Result<Frame<Bytes>, E>>) -> Result<Bytes, CutOff<E>> {
+        // A body that was cut off is never passed on as whole.
+        let frame = frame.transpose().map_err(CutOff::Source)?;
+        let Some(frame) = frame else {
+            self.stage = Stage::Ended(None);
+            return Ok(self.rest()?);
+        };
+        match frame.into_data() {
+            Ok(piece) => {
+                self.stage = Stage::Streams;
+                Ok(self.push(piece)?)
+            }
+            Err(trailers) => {
+                self.stage = Stage::Ended(Some(trailers));
+                Ok(self.rest()?)
             }
         }
     }

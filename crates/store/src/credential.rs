@@ -429,18 +429,6 @@ impl Store {
     }
 }
 
-/// Whether an event says of a connection that works that one of its credentials does not, or soon
-/// will not.
-pub(crate) fn is_reminder(code: &str) -> bool {
-    matches!(
-        code,
-        "credential-refused"
-            | "credential-ends"
-            | "secret-expires-soon"
-            | "certificate-expires-soon"
-    )
-}
-
 /// The code of a notice; chooses its text.
 fn notice_code(slot: CredentialSlot, days: i64) -> &'static str {
     match (slot.is_certificate(), days) {

@@ -42,6 +42,7 @@ macro_rules! tell_of_event {
             .bind($crate::database::ms($now))
             .bind(told.notice_type.as_str())
             .bind(told.mail)
+            .bind(told.order_of_mail(&$account.to_string(), &$id.to_string()))
             .execute(&mut *$tx)
             .await?
             .rows_affected();
@@ -60,8 +61,22 @@ pub(crate) struct Told {
     pub(crate) mail: bool,
 }
 
+/// Reasons of events that leave the state as it is and warn of a credential.
+const WARNINGS: [&str; 4] = [
+    "credential-ends",
+    "credential-refused",
+    "certificate-expires-soon",
+    "secret-expires-soon",
+];
+
 impl Told {
     pub(crate) fn of(from: Option<&str>, to: &str, code: &str) -> Self {
+        if from == Some(to) && WARNINGS.contains(&code) {
+            return Self {
+                notice_type: NoticeType::CredentialWarning,
+                mail: true,
+            };
+        }
         let notice_type = if from == Some(to) {
             NoticeType::ReasonChanged
         } else {
@@ -70,10 +85,17 @@ impl Told {
         let from = from.and_then(|word| word.parse().ok());
         let mail = to
             .parse::<ConnectionState>()
-            .is_ok_and(|to| tieline_core::is_worth_a_mail(from, to))
-            // The connection still works; without a mail nobody would see its end coming.
-            || crate::credential::is_reminder(code);
+            .is_ok_and(|to| tieline_core::is_worth_a_mail(from, to));
         Self { notice_type, mail }
+    }
+
+    /// Mails about changes of an account's state are summed up, so they wait for each other; a
+    /// warning is no part of that sum.
+    pub(crate) fn order_of_mail(&self, account: &str, notice: &str) -> String {
+        match self.notice_type {
+            NoticeType::CredentialWarning => notice.to_owned(),
+            _ => account.to_owned(),
+        }
     }
 }
 
@@ -93,7 +115,7 @@ pub(crate) const DELIVERIES_OF_EVENT: &str = "INSERT INTO delivery \
     JOIN account a ON a.workspace_id = w.workspace_id AND a.id = $2 \
     WHERE w.disabled_at IS NULL AND w.events LIKE '%\"' || $4 || '\"%' \
     AND (w.accounts IS NULL OR w.accounts LIKE '%\"' || $2 || '\"%') \
-    UNION ALL SELECT $1, 'mail', m.address, $2, 'pending', 0, $3, $3 + m.settle_ms \
+    UNION ALL SELECT $1, 'mail', m.address, $6, 'pending', 0, $3, $3 + m.settle_ms \
     FROM mail_recipient m WHERE $5";
 
 /// Writes a notice that is about no account.

@@ -66,6 +66,9 @@ pub(super) struct Court {
     pub(super) queue: Queue,
     lanes: HashMap<u64, Lane>,
     pub(super) paused_until: Micros,
+    /// Microsoft has refused a call for what was used. Until then an organization that never says
+    /// what is left, such as one on premises, is not taken to have limits.
+    refused_once: bool,
     /// Refusals without a time, in a row.
     untold: u32,
     /// Mean time of a call of bulk.
@@ -86,6 +89,7 @@ impl Court {
             queue: Queue::default(),
             lanes: HashMap::new(),
             paused_until: 0,
+            refused_once: false,
             untold: 0,
             each: 0,
             answered_at: 0,
@@ -177,7 +181,8 @@ impl Court {
             return class;
         };
         let (pace, fits) = (*pace, self.fits_a_window(now));
-        if pace.is_a_job(now, rules.window, fits) {
+        let limited = self.refused_once || self.lanes.values().any(Lane::is_told);
+        if limited && pace.is_a_job(now, rules.window, fits) {
             Class::Bulk
         } else {
             class
@@ -223,6 +228,9 @@ impl Court {
         let each = self.each;
         let mut latest = None;
         for lane in self.lanes.values_mut() {
+            if !self.refused_once && !lane.is_told() {
+                continue;
+            }
             lane.advance(rules, now);
             latest = latest.max(lane.bulk_fits(rules, now, under_way, each));
         }
@@ -298,8 +306,10 @@ impl Court {
         refusal: Refusal,
     ) {
         self.tally(flow).throttled += 1;
-        if refusal.limit == Limit::Concurrency {
-            self.gate.refused(begun, now, under_way);
+        match refusal.limit {
+            Limit::Concurrency => self.gate.refused(begun, now, under_way),
+            Limit::Requests | Limit::Time => self.refused_once = true,
+            Limit::Unknown => {}
         }
         if let Some((requests, seconds)) = refusal.rule {
             // Microsoft's own words; they may change, and the pages ask not to rely on numbers.
@@ -361,7 +371,7 @@ impl Court {
     pub(super) fn room(&mut self, now: Micros) -> Option<(Room, Room)> {
         let rules = self.rules;
         let mut all: Option<(Room, Room)> = None;
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.values_mut().filter(|lane| lane.is_told()) {
             lane.advance(&rules, now);
             let rooms = (lane.requests(&rules, now), lane.time(&rules, now));
             all = Some(match all {

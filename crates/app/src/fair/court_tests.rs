@@ -401,6 +401,24 @@ fn a_pause_stops_everyone_and_ends() {
 }
 
 #[test]
+fn an_organization_that_says_nothing_of_limits_is_not_taken_to_have_any() {
+    let mut court = Court::new(Rules::default());
+    let mut now = SECOND;
+    for call in 0..10_000 {
+        let ask = Ask {
+            flow: JOB,
+            share: 10,
+            class: Class::Bulk,
+            give_up: now,
+        };
+        assert_eq!(court.ask(now, &ask, call), Verdict::Go, "call {call}");
+        now += SECOND / 100;
+        court.answered(now, now - 1, JOB, Class::Bulk, &Told::default());
+    }
+    assert_eq!(court.room(now), None);
+}
+
+#[test]
 fn time_of_execution_is_a_limit_too() {
     // Calls of ten seconds: 1,200 seconds of them are used up by 120.
     let mut court = Court::new(Rules::default());

@@ -121,6 +121,11 @@ impl Lane {
         }
     }
 
+    /// Whether it has said what is left.
+    pub(super) fn is_told(&self) -> bool {
+        self.requests.told.is_some() || self.time.told.is_some()
+    }
+
     pub(super) fn advance(&mut self, rules: &Rules, now: Micros) {
         self.window.resize(rules.window);
         self.window.advance(now);

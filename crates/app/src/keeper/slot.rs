@@ -54,8 +54,8 @@ struct Busy {
     held: Option<(u64, Refused)>,
     /// Wakes who waits for another server.
     wake: Option<Arc<Notify>>,
-    /// When renewals were forced.
-    forced: VecDeque<Instant>,
+    /// When renewals were forced, and which generation had been refused.
+    forced: VecDeque<(Instant, i64)>,
     /// The last challenge, and the token that met it: each is written down once.
     challenge: Option<(i64, String)>,
 }
@@ -235,13 +235,17 @@ impl Slot {
         })
     }
 
-    /// Whether another renewal may be forced now.
-    pub(super) fn may_force(&self, now: Instant) -> bool {
+    /// Whether a renewal may be forced now, because the token of a generation was refused. All
+    /// who were refused with the same one are one.
+    pub(super) fn may_force(&self, generation: i64, now: Instant) -> bool {
         self.with_busy(|busy| {
             busy.forget_forced(now);
+            if busy.forced.iter().any(|(_, forced)| *forced == generation) {
+                return true;
+            }
             let may = busy.forced.len() < FORCED_MAX;
             if may {
-                busy.forced.push_back(now);
+                busy.forced.push_back((now, generation));
             }
             may
         })
@@ -365,7 +369,7 @@ impl Busy {
         while self
             .forced
             .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) >= FORCED_WINDOW)
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= FORCED_WINDOW)
         {
             self.forced.pop_front();
         }
@@ -534,8 +538,15 @@ mod tests {
     fn who_shows_401_after_401_forces_no_storm() {
         let slot = Slot::default();
         let start = Instant::now();
-        let forced = (0..100).filter(|_| slot.may_force(start)).count();
+        let forced = (0..100).filter(|at| slot.may_force(*at, start)).count();
         assert_eq!(forced, FORCED_MAX);
-        assert!(slot.may_force(start + FORCED_WINDOW));
+        assert!(slot.may_force(200, start + FORCED_WINDOW));
+    }
+
+    #[test]
+    fn everybody_who_was_refused_with_one_token_gets_its_successor() {
+        let slot = Slot::default();
+        let start = Instant::now();
+        assert!((0..1000).all(|_| slot.may_force(7, start)));
     }
 }

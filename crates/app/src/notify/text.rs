@@ -50,15 +50,15 @@ pub(super) fn mail(notice: &Notice, changes: usize, language: Language, console:
     let (Some(to), Some(since)) = (notice.to, notice.since) else {
         return about_webhook(notice, &told, language, console);
     };
-    let reminded = notice.from == Some(to) && !to.is_unwell();
-    let recovered = !to.is_unwell() && !reminded;
+    if notice.notice_type == NoticeType::CredentialWarning {
+        return about_credential(notice, told, language, console);
+    }
+    let recovered = !to.is_unwell();
     let say = |key: &str, args: &[(&str, String)]| explain(key, args, language).cause;
     let name = ("name", notice.subject.clone());
     let state = ("state", say(&format!("state-word-{to}"), &[]));
     let mut lines = Vec::new();
-    let lead = if reminded {
-        "mail-reminder"
-    } else if recovered {
+    let lead = if recovered {
         "mail-recovered"
     } else {
         "mail-trouble"
@@ -90,6 +90,27 @@ pub(super) fn mail(notice: &Notice, changes: usize, language: Language, console:
     }
     MailText {
         subject: say("mail-subject", &[name, state]),
+        body: lines.join("\n") + "\n",
+    }
+}
+
+/// The connection is as it was, and somebody should act before it is not.
+fn about_credential(
+    notice: &Notice,
+    told: Explanation,
+    language: Language,
+    console: &Url,
+) -> MailText {
+    let name = ("name", notice.subject.clone());
+    let say = |key: &str, args: &[(&str, String)]| explain(key, args, language).cause;
+    let mut lines = vec![told.cause, String::new()];
+    if !told.remedy.is_empty() {
+        lines.push(say("mail-remedy", &[("remedy", told.remedy)]));
+        lines.push(String::new());
+    }
+    lines.extend(account_url(notice, console));
+    MailText {
+        subject: say("mail-credential-subject", &[name]),
         body: lines.join("\n") + "\n",
     }
 }
@@ -235,6 +256,23 @@ mod tests {
         }
         let mail = mail(&notice, 1, Language::English, &console());
         assert!(mail.body.contains("3 h 10 min"), "{}", mail.body);
+    }
+
+    #[test]
+    fn a_credential_that_ends_is_told_with_what_to_do() {
+        let warned = Notice {
+            notice_type: NoticeType::CredentialWarning,
+            from: Some(ConnectionState::Connected),
+            to: Some(ConnectionState::Connected),
+            reason: Reason::new("secret-expires-soon", "client_secret: 2026-12-01"),
+            ..notice()
+        };
+        for language in Language::ALL {
+            let mail = mail(&warned, 1, language, &console());
+            assert!(mail.subject.contains("Contoso – 営業"), "{mail:?}");
+            assert!(mail.body.contains("2026-12-01"), "{}", mail.body);
+            assert!(mail.body.contains("/accounts/"), "{}", mail.body);
+        }
     }
 
     #[test]

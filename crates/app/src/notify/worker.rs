@@ -199,6 +199,7 @@ impl App {
         let later: Vec<i64> = behind.iter().map(|delivery| delivery.seq).collect();
         let sum = summed(head, &behind);
         if let Some(to) = sum.to
+            && sum.notice_type == NoticeType::StateChanged
             && head.attempts == 0
             && !is_worth_a_mail(sum.from, to)
         {

@@ -16,6 +16,7 @@ on_both!(
     an_event_and_what_is_told_of_it_are_one_write,
     a_webhook_is_told_of_what_it_asked_for,
     another_reason_is_told_to_who_asked_for_it,
+    a_warning_about_a_credential_is_told_and_mailed_by_itself,
     mails_wait_and_tell_of_trouble_only,
     a_delivery_is_taken_by_one_server,
     what_a_dead_server_held_is_taken_by_another,
@@ -245,6 +246,36 @@ async fn another_reason_is_told_to_who_asked_for_it(db: &Database) {
             .expect("read")
             .is_empty()
     );
+}
+
+async fn a_warning_about_a_credential_is_told_and_mailed_by_itself(db: &Database) {
+    let store = &db.store;
+    let account = connected(store, "Contoso").await;
+    let hook = webhook(store, &webhook_settings()).await;
+    let to = "ops@example.com";
+    store
+        .mail_recipients_set(&[to.to_owned()], TimeDelta::zero())
+        .await
+        .expect("set");
+    let (connected, code) = (ConnectionState::Connected, "secret-expires-soon");
+    fall(store, &account, connected, code, later(1)).await;
+    fall(
+        store,
+        &account,
+        ConnectionState::Degraded,
+        "entra-busy",
+        later(2),
+    )
+    .await;
+    let told = claim(store, &hook.id.to_string(), "a", later(2)).await;
+    assert_eq!(told[0].notice.notice_type, NoticeType::CredentialWarning);
+    // The two mails are no sum: both can be taken, and neither stands behind the other.
+    let mails = claim(store, to, "a", later(2)).await;
+    assert_eq!(mails.len(), 2);
+    for mail in &mails {
+        let behind = store.deliveries_behind(mail).await.expect("read");
+        assert!(behind.is_empty());
+    }
 }
 
 async fn mails_wait_and_tell_of_trouble_only(db: &Database) {

@@ -31,8 +31,8 @@ pub(crate) enum Verb {
         /// What it is for
         #[arg(long, default_value = "")]
         description: String,
-        /// What it is told of; can be repeated [default: integration_account.state_changed and
-        /// webhook.disabled]
+        /// What it is told of; can be repeated [default: everything but
+        /// integration_account.reason_changed]
         #[arg(long = "event", value_name = "TYPE")]
         events: Vec<String>,
         /// An account that it is told of, by name or identifier; can be repeated [default: all,

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::test_app::{Process, client, stderr, tieline};
 use crate::upstream::{Seen, Upstream, answer};
@@ -21,8 +23,10 @@ const CLIENT: &str = "3b8f4c1d-7c0a-4c62-8f0e-52a6b9d1e7f4";
 struct Stage {
     gateway: String,
     more: Vec<String>,
+    http: reqwest::Client,
+    database: Option<String>,
     _process: Process,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 /// What an account is made of.
@@ -45,10 +49,10 @@ impl Stage {
             client: "x",
             secret: "secret",
         };
-        Stage::with(&account, &[])
+        Stage::with(&account, &[], None)
     }
 
-    fn with(account: &Account<'_>, more: &[&str]) -> Stage {
+    fn with(account: &Account<'_>, more: &[&str], database: Option<String>) -> Stage {
         let data = tempfile::tempdir().unwrap();
         let directory = data.path().to_str().unwrap().to_owned();
         let mut more: Vec<String> = more.iter().map(|&text| text.to_owned()).collect();
@@ -62,17 +66,15 @@ impl Stage {
         args.extend(["--client-id", account.client]);
         args.extend(["--client-secret-file", secret.to_str().unwrap()]);
         args.extend(["--grant", "client-credentials"]);
-        ran(&args, &more);
-        let mut args = vec!["serve", "--console", "127.0.0.1:0"];
-        args.extend(["--gateway", "127.0.0.1:0"]);
-        args.extend(more.iter().map(String::as_str));
-        let process = Process::start(&args);
-        let gateway = gateway_of(data.path(), &process);
+        ran(&args, &more, database.as_deref());
+        let (process, gateway) = served(data.path(), &more, database.as_deref());
         Stage {
             gateway,
             more,
+            http: client(None),
+            database,
             _process: process,
-            _data: data,
+            data,
         }
     }
 
@@ -89,7 +91,7 @@ impl Stage {
     }
 
     fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&ran(args, &self.more)).unwrap()
+        serde_json::from_str(&ran(args, &self.more, self.database.as_deref())).unwrap()
     }
 
     /// The account's headroom, once the server has written down what is looked for.
@@ -104,9 +106,24 @@ impl Stage {
         }
     }
 
+    /// Another server on the same database, with the same keys.
+    fn another(&self) -> (Process, String) {
+        let home = self.data.path().join("another");
+        std::fs::create_dir(&home).unwrap();
+        let keys = "master.keys";
+        std::fs::copy(self.data.path().join(keys), home.join(keys)).unwrap();
+        let directory = home.to_str().unwrap().to_owned();
+        let more = ["--allow-loopback", "--data-dir", &directory].map(str::to_owned);
+        served(&home, &more, self.database.as_deref())
+    }
+
     async fn get(&self, key: &str, fields: &[(&str, &str)]) -> reqwest::Response {
-        let url = format!("http://{}/api/data/v9.2/contacts?$top=1", self.gateway);
-        let mut request = client(None).get(url).bearer_auth(key);
+        self.get_at(&self.gateway, key, fields).await
+    }
+
+    async fn get_at(&self, gateway: &str, key: &str, fields: &[(&str, &str)]) -> reqwest::Response {
+        let url = format!("http://{gateway}/api/data/v9.2/contacts?$top=1");
+        let mut request = self.http.get(url).bearer_auth(key);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -114,10 +131,23 @@ impl Stage {
     }
 }
 
-fn ran(args: &[&str], more: &[String]) -> String {
-    let output = tieline().args(args).args(more).output().unwrap();
+fn ran(args: &[&str], more: &[String], database: Option<&str>) -> String {
+    let mut command = tieline();
+    command.envs(database.map(|url| ("TIELINE_DATABASE_URL", url)));
+    let output = command.args(args).args(more).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A server, and where its gateway is.
+fn served(home: &Path, more: &[String], database: Option<&str>) -> (Process, String) {
+    let mut command = tieline();
+    command.envs(database.map(|url| ("TIELINE_DATABASE_URL", url)));
+    command.args(["serve", "--console", "127.0.0.1:0"]);
+    command.args(["--gateway", "127.0.0.1:0"]).args(more);
+    let process = Process::run(command);
+    let gateway = gateway_of(home, &process);
+    (process, gateway)
 }
 
 /// The server says where it is once both listeners are bound.
@@ -297,7 +327,16 @@ async fn who_hangs_up_frees_its_place() {
     let key = stage.consumer("IVR", &[]);
     let limits = ["account", "limits", "Line", "--concurrency", "1", "--json"];
     assert_eq!(stage.json(&limits)["concurrency"], 1);
-    assert_eq!(stage.get(&key, &[]).await.status(), 200);
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        // The server has heard of it when it says so; it says something while it is used.
+        assert_eq!(stage.get(&key, &[]).await.status(), 200);
+        let headroom = stage.json(&["account", "headroom", "Line", "--json"]);
+        if headroom["concurrency"]["allowed"] == 1 {
+            break;
+        }
+        assert!(Instant::now() < until, "{headroom}");
+    }
     let mut holder = TcpStream::connect(&stage.gateway).unwrap();
     let request = format!(
         "GET /api/data/v9.2/hold HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
@@ -314,6 +353,57 @@ async fn who_hangs_up_frees_its_place() {
     assert_eq!(code_of(busy).await, "queue-timeout");
     drop(holder);
     assert_eq!(stage.get(&key, &[]).await.status(), 200);
+}
+
+/// A database of a test's own; it goes with the server that `./test` starts.
+async fn database() -> String {
+    let admin = std::env::var("TIELINE_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!("PostgreSQL is needed for this test: run ./test, or set TIELINE_TEST_POSTGRES")
+    });
+    let random = tieline_vault::token::random();
+    let letters = random.expose_secret().chars();
+    let letters: String = letters.filter(char::is_ascii_alphanumeric).collect();
+    let name = format!("fair_{}", letters.to_lowercase());
+    let mut connection = PgConnection::connect(&admin).await.unwrap();
+    let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    let mut url: url::Url = admin.parse().unwrap();
+    url.set_path(&name);
+    url.into()
+}
+
+#[tokio::test]
+async fn what_one_server_is_told_holds_at_the_others() {
+    let calls = AtomicUsize::new(0);
+    // Only the first call is refused: the other server cannot learn of it from Microsoft.
+    let upstream = Upstream::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => later("600"),
+        _ => rows(),
+    });
+    let origin = &upstream.origin;
+    let account = Account {
+        authorize: format!("{origin}/authorize"),
+        token: format!("{origin}/token"),
+        api: format!("{origin}/api/data/v9.2"),
+        client: "x",
+        secret: "secret",
+    };
+    let stage = Stage::with(&account, &[], Some(database().await));
+    let key = stage.consumer("Hasty", &["--on-throttle", "fail"]);
+    let (_process, another) = stage.another();
+    assert_eq!(stage.get(&key, &[]).await.status(), 429);
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = stage.get_at(&another, &key, &[]).await;
+        if answer.status() == 429 {
+            assert_eq!(code_of(answer).await, "account-throttled");
+            break;
+        }
+        assert!(Instant::now() < until, "the other server never heard of it");
+    }
+    // Both are seen as one, and each has its part of the places.
+    let headroom = stage.headroom(|headroom| headroom["servers"] == 2);
+    assert!(headroom["paused_until"].is_string(), "{headroom}");
 }
 
 /// Microsoft, with its limits armed.
@@ -362,7 +452,7 @@ impl Rehearsal {
             client: CLIENT,
             secret: "RehearsedPlainSecret",
         };
-        Stage::with(&account, &["--ca-file", &self.ca_file])
+        Stage::with(&account, &["--ca-file", &self.ca_file], None)
     }
 
     async fn control(&self, path: &str, body: Value) -> Value {

@@ -270,6 +270,7 @@ webhook-secret = Secret
 webhook-secret-once = This is the only time that the secret is shown. Give it to the receiver now: with it the receiver checks that notices are Tieline's.
 webhook-both-sign = Notices are signed with the secret before this one too, until
 notice-integration_account-state_changed = changes of an account's state
+notice-integration_account-credential_warning = a credential that ends soon or was refused
 notice-integration_account-reason_changed = another reason for the same state
 notice-webhook-disabled = a webhook that was disabled
 notice-webhook-test = test

@@ -264,6 +264,7 @@ webhook-secret = シークレット
 webhook-secret-once = シークレットが表示されるのは今回だけです。受信側に設定してください。受信側はこれで Tieline からの通知であることを確認します。
 webhook-both-sign = 以前のシークレットでも署名する期限:
 notice-integration_account-state_changed = アカウントの状態の変化
+notice-integration_account-credential_warning = 期限の近い、または拒否された資格情報
 notice-integration_account-reason_changed = 同じ状態での理由の変化
 notice-webhook-disabled = Webhook の無効化
 notice-webhook-test = テスト

@@ -29,7 +29,8 @@ pub(crate) struct WebhookJson {
     url: String,
     description: String,
     /// What it is told of: `integration_account.state_changed`,
-    /// `integration_account.reason_changed`, `webhook.disabled`.
+    /// `integration_account.credential_warning`, `integration_account.reason_changed`,
+    /// `webhook.disabled`.
     events: Vec<&'static str>,
     /// Ids of the accounts that it is told of; null means every account.
     accounts: Option<Vec<String>>,
@@ -69,7 +70,7 @@ pub(crate) struct WebhookProperties {
     url: Option<String>,
     /// What it is for, up to 200 characters.
     description: Option<String>,
-    /// What it is told of; usually `integration_account.state_changed` and `webhook.disabled`.
+    /// What it is told of; usually everything but `integration_account.reason_changed`.
     events: Option<Vec<String>>,
     /// Names or ids of the accounts that it is told of; an empty list means every account.
     accounts: Option<Vec<String>>,

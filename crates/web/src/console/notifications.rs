@@ -442,6 +442,13 @@ impl DeliveryView {
     fn of(delivery: &Delivery, words: Words) -> Self {
         let notice = &delivery.notice;
         let what = match notice.to {
+            Some(_) if notice.notice_type == NoticeType::CredentialWarning => {
+                format!(
+                    "{}: {}",
+                    notice.subject,
+                    words.t(&notice_key(notice.notice_type))
+                )
+            }
             Some(to) => format!("{}: {}", notice.subject, words.t(&format!("state-{to}"))),
             None => words.t(&notice_key(notice.notice_type)),
         };

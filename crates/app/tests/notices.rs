@@ -102,6 +102,7 @@ impl Stage {
             rotation: RefreshTokenRotation::Auto,
             notes: String::new(),
             secret_expires_on: None,
+            credentials: Vec::new(),
         };
         let now = self.clock.now();
         let id = AccountId::generate(now);

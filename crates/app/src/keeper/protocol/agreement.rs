@@ -35,6 +35,7 @@ fn settings(name: &str) -> AccountSettings {
         rotation: RefreshTokenRotation::Auto,
         notes: String::new(),
         secret_expires_on: None,
+        credentials: Vec::new(),
     }
 }
 

@@ -49,8 +49,10 @@ impl Stage {
         if mail_port.is_some() {
             // The background work writes the same; here nothing happens before it.
             let settle = TimeDelta::seconds(60);
-            let set = store.mail_recipients_set(&[OPS.to_owned()], settle);
-            set.await.unwrap();
+            store
+                .mail_recipients_set(&[OPS.to_owned()], settle)
+                .await
+                .unwrap();
         }
         let start: DateTime<Utc> = "2026-11-23T08:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::new(start));

@@ -24,17 +24,23 @@ async fn limits_are_read_back_and_the_usual_ones_take_no_row(db: &Database) {
         concurrency: 7,
         ..AccountLimits::default()
     };
-    let set = store.account_limits_set(account.id, &limits, &by(), now());
-    set.await.expect("set");
+    let set = store
+        .account_limits_set(account.id, &limits, &by(), now())
+        .await;
+    set.expect("set");
     let read = store.account_limits().await.expect("read");
     assert_eq!(read, [(account.id, limits)]);
     let usual = AccountLimits::default();
-    let set = store.account_limits_set(account.id, &usual, &by(), now());
-    set.await.expect("set");
+    let set = store
+        .account_limits_set(account.id, &usual, &by(), now())
+        .await;
+    set.expect("set");
     assert_eq!(store.account_limits().await.expect("read"), []);
     let nobody = AccountId::generate(now());
-    let set = store.account_limits_set(nobody, &limits, &by(), now());
-    assert!(set.await.is_err());
+    let set = store
+        .account_limits_set(nobody, &limits, &by(), now())
+        .await;
+    assert!(set.is_err());
 }
 
 async fn a_consumers_limits_are_read_back(db: &Database) {
@@ -60,8 +66,11 @@ async fn a_consumers_limits_are_read_back(db: &Database) {
         deadline_ms: Some(30_000),
         ..ConsumerLimits::default()
     };
-    let set = db.store.consumer_limits_set(id, &limits, &by(), later(1));
-    set.await.expect("set");
+    let set = db
+        .store
+        .consumer_limits_set(id, &limits, &by(), later(1))
+        .await;
+    set.expect("set");
     let (_, owner) = db
         .store
         .api_key_owner([1; 32])

@@ -240,7 +240,7 @@ impl Keeper {
         match &result {
             Err(failure) if failure.is_of_service() => pass.report(Health::Ill(Trouble {
                 code: failure.code(),
-                evidence: failure.evidence(),
+                evidence: Box::new(failure.evidence()),
                 asked: failure.retry_after(),
             })),
             Err(failure) if failure.ending() == protocol::Ending::Unsent => drop(pass),
@@ -361,7 +361,7 @@ impl Keeper {
     async fn shut_out(&self, job: Job<'_>, need: Need, out: ShutOut, reply: &mut Reply) -> Answer {
         let failure = Failure::ServiceDown {
             code: out.trouble.code,
-            evidence: Box::new(out.trouble.evidence),
+            evidence: out.trouble.evidence,
             retry_after: out.retry_after,
         };
         self.fail_unasked(job, need, failure, reply).await

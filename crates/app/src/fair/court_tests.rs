@@ -328,8 +328,9 @@ fn a_service_that_takes_few_at_once_is_not_pushed_for_long() {
     let outcome = Simulation::new(service, 5_000).run(64, 1_000 * SECOND);
     let [interactive, bulk] = outcome.refused_by_microsoft;
     assert!(bulk < 40 && interactive < 5, "{outcome:?}");
-    // At best 5,000 calls of a tenth of a second, five at a time.
-    assert!(outcome.done_at < 160 * SECOND, "{outcome:?}");
+    // One of the five places is left to interactive calls, and every refusal stops all for a
+    // second: 5,000 calls of a tenth of a second, four at a time, take 125 seconds at best.
+    assert!(outcome.done_at < 200 * SECOND, "{outcome:?}");
 }
 
 #[test]

@@ -399,7 +399,7 @@ async fn listener() -> (TcpListener, u16) {
 
 /// An authority of our own, its file, and a certificate for `localhost`.
 fn certificates(directory: &Path) -> (PathBuf, Arc<rustls::ServerConfig>, rustls::RootCertStore) {
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let root = authority.self_signed(&authority_key).unwrap();

@@ -38,7 +38,7 @@ pub async fn rounds(all: &mut [Contender], question: Question, rounds: usize) ->
         // Connections are made and accounts looked up before anything counts.
         contender
             .clients
-            .ask_all(question, 300.min(40_000_000 / answer_size(question)))
+            .ask_all(question, 300_usize.min(40_000_000 / answer_size(question)))
             .await;
     }
     for round in 0..rounds {

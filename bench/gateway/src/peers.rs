@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,7 @@ pub fn free_port() -> u16 {
 pub fn tieline(name: &str, program: &Path, data: &Path, ca: &Path) -> Proxy {
     let (data, ca) = (data.to_str().unwrap(), ca.to_str().unwrap());
     let password = format!("{data}/password");
-    std::fs::write(&password, "a password for nobody\n").unwrap();
+    std::fs::write(password.as_str(), "a password for nobody\n").unwrap();
     let arguments = [
         "serve",
         "--data-dir",
@@ -125,7 +125,7 @@ pub fn tieline(name: &str, program: &Path, data: &Path, ca: &Path) -> Proxy {
         "--ca-file",
         ca,
         "--admin-password-file",
-        &password,
+        password.as_str(),
     ];
     let mut proxy = Proxy::start(name, None, program, &arguments);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -210,7 +210,7 @@ pub fn nginx(name: &str, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) 
 }
 
 /// axum and reqwest.
-pub fn axum(program: &PathBuf, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) -> Proxy {
+pub fn axum(program: &Path, directory: &Path, ca: &Path, keys: usize, to: &To<'_>) -> Proxy {
     let file = directory.join("keys");
     let mut text = String::new();
     for number in 0..keys {
@@ -227,8 +227,8 @@ pub fn axum(program: &PathBuf, directory: &Path, ca: &Path, keys: usize, to: &To
     let upstream = format!("{scheme}://localhost:{}", to.port);
     let listen = address.to_string();
     let arguments = [
-        &listen,
-        &upstream,
+        listen.as_str(),
+        upstream.as_str(),
         ca.to_str().unwrap(),
         file.to_str().unwrap(),
     ];

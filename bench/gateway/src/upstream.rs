@@ -123,10 +123,8 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: &Ans
                 .find(|header| header.name.eq_ignore_ascii_case(name));
             found.map_or(&b""[..], |header| header.value)
         };
-        let length = std::str::from_utf8(header("content-length"))
-            .unwrap()
-            .parse()
-            .unwrap_or(0);
+        let length = std::str::from_utf8(header("content-length")).unwrap();
+        let length: usize = length.parse().unwrap_or(0);
         assert!(
             header("transfer-encoding").is_empty() || length > 0,
             "a length is expected"

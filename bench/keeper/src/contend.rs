@@ -23,7 +23,8 @@ struct Scenario {
     servers: usize,
     callers: usize,
     accounts: usize,
-    /// When the first server dies, with its callers.
+    /// How long after its requests have reached the token server the first server dies, with its
+    /// callers. Those of the others come in between.
     crash: Option<Duration>,
     /// Whether callers who were refused ask again until they are answered or a minute has passed.
     persistent: Persistence,
@@ -133,10 +134,10 @@ fn scenarios() -> Vec<Scenario> {
             Scenario {
                 name: "a server dies asking",
                 behaviour: Behaviour {
-                    latency: ms(1_000),
+                    latency: ms(3_000),
                     ..plain
                 },
-                crash: Some(ms(400)),
+                crash: Some(ms(500)),
                 persistent: Persistence::AskAgain,
                 ..few
             },
@@ -204,7 +205,7 @@ async fn measure(
     .await?;
     let client = tls.client()?;
     warm_up(&field, &client, scenario).await;
-    let calls = play(&mut field, &client, scenario, &accounts).await;
+    let calls = play(&mut field, &client, scenario, &accounts, &servers).await;
     report(&field, &servers, contender, scenario, &accounts, calls).await
 }
 
@@ -299,25 +300,42 @@ async fn play(
     client: &reqwest::Client,
     scenario: Scenario,
     accounts: &[String],
+    token_server: &Servers,
 ) -> Vec<Call> {
-    let begun = Instant::now();
     let mut calls = Vec::new();
-    if scenario.latency() > Duration::from_millis(100) || scenario.crash.is_some() {
+    if let Some(after) = scenario.crash {
+        let dying: Vec<_> = accounts
+            .iter()
+            .map(|account| start(field, client, scenario, account, 0..1))
+            .collect();
+        while accounts
+            .iter()
+            .any(|account| token_server.seen(account).requests == 0)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let pending: Vec<_> = accounts
+            .iter()
+            .map(|account| start(field, client, scenario, account, 1..scenario.servers))
+            .collect();
+        tokio::time::sleep(after).await;
+        crash(field, &dying).await;
+        for started in dying.into_iter().chain(pending) {
+            calls.extend(finish(started).await);
+        }
+    } else if scenario.latency() > Duration::from_millis(100) {
         // Slow: all accounts side by side.
         let pending: Vec<_> = accounts
             .iter()
-            .map(|account| start(field, client, scenario, account))
+            .map(|account| start(field, client, scenario, account, 0..scenario.servers))
             .collect();
-        if let Some(after) = scenario.crash {
-            tokio::time::sleep_until(begun + after).await;
-            crash(field, &pending).await;
-        }
         for started in pending {
             calls.extend(finish(started).await);
         }
     } else {
         for account in accounts {
-            calls.extend(finish(start(field, client, scenario, account)).await);
+            calls
+                .extend(finish(start(field, client, scenario, account, 0..scenario.servers)).await);
         }
     }
     calls
@@ -332,8 +350,14 @@ impl Scenario {
 /// The callers of one account, those of each server apart.
 type Started = Vec<Vec<tokio::task::JoinHandle<Call>>>;
 
-fn start(field: &Field, client: &reqwest::Client, scenario: Scenario, account: &str) -> Started {
-    (0..scenario.servers)
+fn start(
+    field: &Field,
+    client: &reqwest::Client,
+    scenario: Scenario,
+    account: &str,
+    servers: std::ops::Range<usize>,
+) -> Started {
+    servers
         .map(|server| {
             (0..scenario.callers)
                 .map(|_| tokio::spawn(caller(field, client, scenario, server, account)))

@@ -147,14 +147,6 @@ impl Servers {
         }
     }
 
-    /// Changes how it behaves.
-    pub fn behave(&self, behaviour: Behaviour) {
-        *self
-            .behaviour
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = behaviour;
-    }
-
     fn behaviour(&self) -> Behaviour {
         *self
             .behaviour

@@ -13,8 +13,6 @@ use tokio::time::Instant;
 pub struct Server {
     /// Where applications call.
     pub gateway: String,
-    /// Where metrics are.
-    pub console: String,
     /// From the start of the process to its word that it serves.
     pub started_in: Duration,
     child: Child,
@@ -115,7 +113,6 @@ impl Launch {
         });
         Ok(Server {
             gateway: format!("http://{at_gateway}"),
-            console: format!("http://{at_console}"),
             started_in,
             child,
         })

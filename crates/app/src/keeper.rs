@@ -20,12 +20,14 @@ mod live;
 mod outcome;
 mod protocol;
 mod renew;
+mod reserve;
 mod schedule;
 mod slot;
 mod timing;
 
 pub use live::LiveToken;
-pub(crate) use protocol::Ending;
+pub(crate) use protocol::{Ending, Reuse};
+pub(crate) use renew::reuse_of;
 pub(crate) use slot::Seat;
 pub(crate) use timing::Pace;
 

@@ -49,10 +49,9 @@ impl Stage {
         if mail_port.is_some() {
             // The background work writes the same; here nothing happens before it.
             let settle = TimeDelta::seconds(60);
-            store
-                .mail_recipients_set(&[OPS.to_owned()], settle)
-                .await
-                .unwrap();
+            let receivers = [OPS.to_owned()];
+            let set = store.mail_recipients_set(&receivers, settle);
+            set.await.unwrap();
         }
         let start: DateTime<Utc> = "2026-11-23T08:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::new(start));

@@ -358,6 +358,89 @@ mod tests {
         }
     }
 
+    /// The codes that Microsoft's pages name, with the words that come with them.
+    #[test]
+    fn the_codes_that_operators_meet_are_judged() {
+        let transient = Verdict::Transient { retry_after: None };
+        let table: &[(u16, &str, &[u32], Verdict)] = &[
+            (
+                400,
+                "unauthorized_client",
+                &[700016, 700051, 7000112, 7000114],
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                "invalid_request",
+                &[90002, 900023, 900144, 90014, 9002313, 90023, 901002],
+                Verdict::Misconfigured,
+            ),
+            (
+                401,
+                "invalid_client",
+                &[7000215, 7000222, 7000218, 700025, 700027, 50013],
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                "invalid_resource",
+                &[500011, 50001, 650057, 650052],
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                "invalid_scope",
+                &[70011, 28000],
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                "unsupported_grant_type",
+                &[70003],
+                Verdict::Misconfigured,
+            ),
+            (
+                400,
+                "invalid_grant",
+                &[
+                    65001, 50076, 50079, 50173, 700082, 70008, 700084, 54005, 70000, 50057, 50034,
+                    50126, 50132, 50133, 50053, 50055, 50144, 50105, 53003, 70043, 50089,
+                ],
+                Verdict::NeedsConsent,
+            ),
+            (
+                400,
+                "interaction_required",
+                &[
+                    50076, 50079, 50078, 50074, 53000, 53001, 53003, 50131, 530032,
+                ],
+                Verdict::NeedsConsent,
+            ),
+            (400, "login_required", &[50058], Verdict::NeedsConsent),
+            (400, "consent_required", &[65004], Verdict::NeedsConsent),
+            // It passes by itself, whatever the word: the refresh token stays good.
+            (
+                400,
+                "invalid_grant",
+                &[50196, 90033, 90024, 50033],
+                transient,
+            ),
+            (400, "temporarily_unavailable", &[90033, 90012], transient),
+            (429, "invalid_request", &[90055], transient),
+            (503, "server_error", &[90033, 90006, 90025], transient),
+        ];
+        for (status, error, codes, verdict) in table {
+            for code in *codes {
+                let body = format!(r#"{{"error":"{error}","error_codes":[{code}]}}"#);
+                assert_eq!(
+                    refusal(*status, &body).verdict(),
+                    *verdict,
+                    "{error} {code}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn numbers_are_read_from_the_text_where_the_list_is_missing() {
         let body = r#"{"error":"invalid_client","error_description":"AADSTS7000222: The secret expired.\r\nTrace ID: x"}"#;

@@ -270,7 +270,7 @@ async fn exchange(
         Lease::Http1(mut leased) => {
             let answered = within(worker, progress, leased.wire.exchange(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
-            let answer = answer.map_err(Failure::Broken)?;
+            let answer = answer.map_err(|error| Failure::Broken(Box::new(error)))?;
             Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
         }
         Lease::Http2(mut sender) => {
@@ -278,10 +278,10 @@ async fn exchange(
             let answered = within(worker, progress, sender.try_send_request(request)).await;
             let answer = answered.map_err(|late| late.refused(line, limit))?;
             let answer = answer.map_err(|mut error| {
-                Failure::Broken(Unanswered {
+                Failure::Broken(Box::new(Unanswered {
                     unsent: error.take_message().map(relative),
                     error: error.into_error(),
-                })
+                }))
             })?;
             Ok(answer.map(|body| AnswerBody::new(body, None, patience)))
         }
@@ -364,7 +364,7 @@ impl Late {
 enum Failure {
     Refused(Refused),
     /// The connection broke before an answer began.
-    Broken(Unanswered),
+    Broken(Box<Unanswered>),
 }
 
 fn broken(line: &Line) -> Refused {

@@ -37,11 +37,14 @@ impl Named {
     }
 }
 
+/// Whose a series is; no account means that others share it.
+type Owner = (Option<AccountId>, ConsumerId);
+
 /// One worker's counters.
 #[derive(Debug)]
 pub(crate) struct Meters {
     named: Arc<Named>,
-    series: RefCell<HashMap<(Option<AccountId>, ConsumerId), Rc<Series>>>,
+    series: RefCell<HashMap<Owner, Rc<Series>>>,
 }
 
 /// The counters of one account and consumer.

@@ -32,6 +32,10 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Origin {
     /// The last one put aside is the first one used: the others may grow old.
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection goes to a call and comes back; only its address is copied"
+    )]
     idle: Vec<Box<Wire>>,
     http2: Option<http2::SendRequest<Outgoing>>,
 }

@@ -355,17 +355,20 @@ impl Store {
         Ok(done == 1)
     }
 
-    /// Gives a lease back, if it is still held, for whoever sent nothing: the mark goes with it.
+    /// Gives back the lease and the mark of an attempt that sent nothing, where they are still its
+    /// own.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn token_lease_release(&self, id: AccountId, owner: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE account_token SET lease_owner = NULL, lease_until = NULL, \
+        let sql = "UPDATE account_token SET \
+                   lease_until = CASE WHEN lease_owner = $2 THEN NULL ELSE lease_until END, \
+                   lease_owner = CASE WHEN lease_owner = $2 THEN NULL ELSE lease_owner END, \
                    spending_since = CASE WHEN spending_owner = $2 THEN NULL \
                    ELSE spending_since END, \
                    spending_owner = CASE WHEN spending_owner = $2 THEN NULL \
                    ELSE spending_owner END \
-                   WHERE account_id = $1 AND lease_owner = $2";
+                   WHERE account_id = $1 AND (lease_owner = $2 OR spending_owner = $2)";
         statement!(self, tx, (owner) => {
             sqlx::query(sql).bind(id.to_string()).bind(owner).execute(&mut *tx).await?;
         })

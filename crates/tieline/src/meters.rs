@@ -76,6 +76,12 @@ const METERS: &[Meter] = &[
         "Renewals by how they ended",
     ),
     (
+        "tieline_renewal_failures_total",
+        Type::Counter,
+        Unit::Count,
+        "Renewals that failed, by the state that they lead to and the reason",
+    ),
+    (
         "tieline_renewal_flights",
         Type::Gauge,
         Unit::Count,

@@ -73,7 +73,7 @@ pub(super) struct Trouble {
     /// Stable code with a text.
     pub(super) code: &'static str,
     /// What was seen.
-    pub(super) evidence: Evidence,
+    pub(super) evidence: Box<Evidence>,
     /// The pause that was asked for.
     pub(super) asked: Option<Duration>,
 }
@@ -160,7 +160,7 @@ impl Gate {
             retry_after: FIRST_PROBE,
             trouble: Trouble {
                 code: "token-service-busy",
-                evidence: Evidence::default(),
+                evidence: Box::default(),
                 asked: None,
             },
         }
@@ -296,7 +296,7 @@ mod tests {
     fn trouble() -> Health {
         Health::Ill(Trouble {
             code: "connection-refused",
-            evidence: Evidence::default(),
+            evidence: Box::default(),
             asked: None,
         })
     }

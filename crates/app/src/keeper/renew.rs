@@ -19,7 +19,7 @@ use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
 use crate::credentials;
 use crate::error::{Refused, Who};
-use crate::obtain::{Attempt, Failure, Obtained};
+use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::client_key;
 
 /// How long a lease lasts unless it is extended. A server that dies leaves an account stuck for
@@ -57,6 +57,14 @@ pub(super) struct Held<'a> {
     /// Names the attempt in the lease and in the mark.
     pub(super) owner: String,
     pub(super) usage: Use,
+}
+
+/// What a request needs besides tokens.
+#[derive(Debug)]
+struct Ready {
+    endpoints: Endpoints,
+    api: ApiAddress,
+    credentials: Vec<Offered>,
 }
 
 impl Keeper {
@@ -135,6 +143,15 @@ impl Keeper {
         usage: Use,
         reply: &mut Reply,
     ) -> Result<Option<Answer>, Refused> {
+        let ready = match self.prepare(&job).await {
+            Ok(ready) => ready,
+            Err(failure @ Failure::Database) => {
+                // It says nothing of the account.
+                let refused = failure.refused(job.account.name.as_str());
+                return Ok(Some(self.old_or(job.slot, need, refused)));
+            }
+            Err(failure) => return Ok(Some(self.fail_unasked(job, need, failure, reply).await)),
+        };
         let gate = self.0.gates.of(&job.account.token_url);
         let pass = match gate.enter(job.account.id).await {
             Ok(pass) => pass,
@@ -160,7 +177,7 @@ impl Keeper {
             owner,
             usage,
         };
-        let result = self.ask_under_lease(&mut held, pass).await;
+        let result = self.ask_under_lease(&mut held, ready, pass).await;
         Ok(Some(match result {
             Ok(obtained) => self.keep(&held, obtained, reply).await,
             Err(failure) => self.fail(&held, failure, reply).await,
@@ -196,7 +213,7 @@ impl Keeper {
 
     /// The lease, and the mark with it, may have been written although no answer came. Nothing was
     /// sent, and a mark that says otherwise would cost a strict account its consent.
-    fn release_later(&self, id: AccountId, owner: String) {
+    pub(super) fn release_later(&self, id: AccountId, owner: String) {
         let store = self.0.store.clone();
         self.spawn(async move {
             let mut pause = Duration::from_millis(100);
@@ -209,14 +226,21 @@ impl Keeper {
     }
 
     /// Asks the token service, and extends the lease for as long as that takes.
-    async fn ask_under_lease(&self, held: &mut Held<'_>, pass: Pass) -> Result<Obtained, Failure> {
+    async fn ask_under_lease(
+        &self,
+        held: &mut Held<'_>,
+        ready: Ready,
+        pass: Pass,
+    ) -> Result<Obtained, Failure> {
         let (id, owner) = (held.job.account.id, held.owner.clone());
-        let (result, usage) = self.extending(id, &owner, self.ask_twice(held)).await;
+        let (result, usage) = self
+            .extending(id, &owner, self.ask_twice(held, &ready))
+            .await;
         held.usage = usage;
         match &result {
             Err(failure) if failure.is_of_service() => pass.report(Health::Ill(Trouble {
                 code: failure.code(),
-                evidence: failure.evidence(),
+                evidence: Box::new(failure.evidence()),
                 asked: failure.retry_after(),
             })),
             Err(failure) if failure.ending() == protocol::Ending::Unsent => drop(pass),
@@ -226,7 +250,12 @@ impl Keeper {
     }
 
     /// Extends a lease for as long as `work` takes.
-    async fn extending<T>(&self, id: AccountId, owner: &str, work: impl Future<Output = T>) -> T {
+    pub(super) async fn extending<T>(
+        &self,
+        id: AccountId,
+        owner: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(work);
         let mut extend = tokio::time::interval(EXTEND_EVERY);
         extend.tick().await;
@@ -247,8 +276,8 @@ impl Keeper {
     /// Asks, and once more at once where the service stumbled: most stumbles are over within a
     /// second, and callers are waiting. Not while an outage goes on, and never where a second use
     /// of the refresh token would be punished.
-    async fn ask_twice(&self, held: &Held<'_>) -> (Result<Obtained, Failure>, Use) {
-        let first = self.ask(&held.job).await;
+    async fn ask_twice(&self, held: &Held<'_>, ready: &Ready) -> (Result<Obtained, Failure>, Use) {
+        let first = self.ask(&held.job, ready).await;
         let reuse = reuse_of(&held.job.account, &held.job.row);
         match first {
             Err(failure)
@@ -261,38 +290,23 @@ impl Keeper {
                     protocol::Ending::Unknown => Use::Again,
                     _ => held.usage,
                 };
-                (self.ask(&held.job).await, usage)
+                (self.ask(&held.job, ready).await, usage)
             }
             first => (first, held.usage),
         }
     }
 
-    async fn ask(&self, job: &Job<'_>) -> Result<Obtained, Failure> {
+    async fn ask(&self, job: &Job<'_>, ready: &Ready) -> Result<Obtained, Failure> {
         let account = &job.account;
-        let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
-            .map_err(|_| Failure::Settings)?
-            .value;
-        let api = ApiAddress::parse(&account.api_url)
-            .map_err(|_| Failure::Settings)?
-            .value;
-        if account.grant == GrantType::AuthorizationCode
-            && job.row.refresh_token.is_some()
-            && !issued_here(account, &job.row)
-        {
-            return Err(Failure::OtherClient);
-        }
-        let credentials = credentials::offered(&self.0.store, account)
-            .await
-            .map_err(|error| self.unsealed(account, &error))?;
         let previous = match reuse_of(account, &job.row) {
             Reuse::Harmless => job.row.previous_refresh_token.clone(),
             Reuse::Punished => None,
         };
         let attempt = Attempt {
-            endpoints: &endpoints,
+            endpoints: &ready.endpoints,
             client_id: &account.client_id,
-            credentials,
-            api_url: api.url(),
+            credentials: ready.credentials.clone(),
+            api_url: ready.api.url(),
             grant: account.grant,
             refresh_token: job.row.refresh_token.clone(),
             previous,
@@ -300,6 +314,34 @@ impl Keeper {
         };
         let now = self.0.clock.now();
         attempt.run(&self.0.tokens, &self.0.outbound, now).await
+    }
+
+    /// Makes ready everything that a request needs. Between the mark and the request nothing is
+    /// left to be done: a server that dies there takes a strict account's consent with it.
+    async fn prepare(&self, job: &Job<'_>) -> Result<Ready, Failure> {
+        let account = &job.account;
+        let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url)
+            .map_err(|_| Failure::Settings)?
+            .value;
+        let api = ApiAddress::parse(&account.api_url)
+            .map_err(|_| Failure::Settings)?
+            .value;
+        if account.grant == GrantType::AuthorizationCode {
+            if job.row.refresh_token.is_none() {
+                return Err(Failure::NotConnected);
+            }
+            if !issued_here(account, &job.row) {
+                return Err(Failure::OtherClient);
+            }
+        }
+        let credentials = credentials::offered(&self.0.store, account)
+            .await
+            .map_err(|error| self.unsealed(account, &error))?;
+        Ok(Ready {
+            endpoints,
+            api,
+            credentials,
+        })
     }
 
     fn unsealed(&self, account: &Account, error: &StoreError) -> Failure {
@@ -319,7 +361,7 @@ impl Keeper {
     async fn shut_out(&self, job: Job<'_>, need: Need, out: ShutOut, reply: &mut Reply) -> Answer {
         let failure = Failure::ServiceDown {
             code: out.trouble.code,
-            evidence: Box::new(out.trouble.evidence),
+            evidence: out.trouble.evidence,
             retry_after: out.retry_after,
         };
         self.fail_unasked(job, need, failure, reply).await
@@ -410,7 +452,7 @@ pub(super) fn is_refused(row: &TokenRow) -> bool {
 }
 
 /// What a second use of the account's refresh token would do.
-pub(super) fn reuse_of(account: &Account, row: &TokenRow) -> Reuse {
+pub(crate) fn reuse_of(account: &Account, row: &TokenRow) -> Reuse {
     let endpoints = Endpoints::parse(&account.authorization_url, &account.token_url);
     let maker = match endpoints.map(|judged| judged.value.dialect()) {
         Ok(Dialect::EntraV1 | Dialect::EntraV2) => Maker::Entra,

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::credentials;
 use crate::error::{AppError, Refused};
 use crate::form::Field;
-use crate::keeper::LiveToken;
+use crate::keeper::{LiveToken, Reuse, reuse_of};
 use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::{Settings, client_key};
 
@@ -211,18 +211,26 @@ impl Climb<'_> {
         let account = self.ground.account.as_ref().map(|account| account.id);
         // In a task of its own: a test that is cancelled must not lose a token that was rotated.
         let asking = tokio::spawn(async move {
-            let obtained = ask(&app, &settings, &credentials).await?;
+            let asked = ask(&app, &settings, &credentials);
+            let spends = settings.grant == GrantType::AuthorizationCode;
+            let obtained = match (&credentials.origin, account, &credentials.refresh_token) {
+                (Origin::Account, Some(account), Some(token)) if spends => {
+                    let spent = app.0.keeper.spend(account, token, asked).await;
+                    spent.map_err(found_of_refusal)?
+                }
+                _ => asked.await,
+            };
+            let obtained = obtained.map_err(found_of_failure)?;
             keep_rotated(&app, &settings, &credentials, &obtained, draft, account).await;
             LiveToken::unkept(
                 &obtained.access_token,
                 obtained.obtained_at,
                 obtained.expires_at,
             )
-            .ok_or(Failure::UnusableToken)
+            .ok_or_else(|| found_of_failure(Failure::UnusableToken))
         });
         match asking.await {
-            Ok(Ok(token)) => Ok(Arc::new(token)),
-            Ok(Err(failure)) => Err(Found::failed(failure.code()).evidence(failure.evidence())),
+            Ok(found) => found.map(Arc::new),
             Err(_) => Err(Found::failed("renewal-ended")),
         }
     }
@@ -283,7 +291,9 @@ impl Climb<'_> {
         Ok(Credentials {
             offered,
             refresh_token: row.as_ref().and_then(|row| row.refresh_token.clone()),
-            previous: row.and_then(|row| row.previous_refresh_token),
+            previous: row
+                .filter(|row| reuse_of(account, row) == Reuse::Harmless)
+                .and_then(|row| row.previous_refresh_token),
             consent: account.consent.clone(),
             origin: Origin::Account,
         })
@@ -354,6 +364,10 @@ async fn keep_rotated(
     if let Err(error) = kept {
         tracing::error!(%error, "a refresh token that a test rotated could not be kept");
     }
+}
+
+fn found_of_failure(failure: Failure) -> Found {
+    Found::failed(failure.code()).evidence(failure.evidence())
 }
 
 fn found_of_refusal(refused: Refused) -> Found {

@@ -24,17 +24,17 @@ async fn limits_are_read_back_and_the_usual_ones_take_no_row(db: &Database) {
         concurrency: 7,
         ..AccountLimits::default()
     };
-    let set = store
+    store
         .account_limits_set(account.id, &limits, &by(), now())
-        .await;
-    set.expect("set");
+        .await
+        .expect("set");
     let read = store.account_limits().await.expect("read");
     assert_eq!(read, [(account.id, limits)]);
     let usual = AccountLimits::default();
-    let set = store
+    store
         .account_limits_set(account.id, &usual, &by(), now())
-        .await;
-    set.expect("set");
+        .await
+        .expect("set");
     assert_eq!(store.account_limits().await.expect("read"), []);
     let nobody = AccountId::generate(now());
     let set = store
@@ -66,11 +66,10 @@ async fn a_consumers_limits_are_read_back(db: &Database) {
         deadline_ms: Some(30_000),
         ..ConsumerLimits::default()
     };
-    let set = db
-        .store
+    db.store
         .consumer_limits_set(id, &limits, &by(), later(1))
-        .await;
-    set.expect("set");
+        .await
+        .expect("set");
     let (_, owner) = db
         .store
         .api_key_owner([1; 32])

@@ -30,10 +30,8 @@ impl<O: Copy + PartialEq> Ledger<O> {
 
     /// `Store::token_lease_release`.
     pub(super) fn release(&mut self, owner: O) {
-        if self.lease == Some(owner) {
-            self.lease = None;
-            self.mark.take_if(|mark| *mark == owner);
-        }
+        self.lease.take_if(|lease| *lease == owner);
+        self.mark.take_if(|mark| *mark == owner);
     }
 
     /// The condition of `Store::token_renewed` and `Store::token_failed`.

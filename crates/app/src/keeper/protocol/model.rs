@@ -12,7 +12,7 @@
 //! A checker that cannot fail shows nothing, so [`Flaw`] lists mistakes that one could make, and a
 //! test has each of them found.
 
-use stateright::{Checker, Model, Property};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 use tieline_store::{LeasePurpose, MarkAfter};
 
 use super::ledger::Ledger;
@@ -30,7 +30,7 @@ type Refresh = u8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     None,
-    /// Leases are given without a look at the present one.
+    /// Nobody looks whether somebody else has the lease.
     NoLease,
     /// The row may have changed since it was read, and the lease is given all the same.
     BlindLease,
@@ -242,7 +242,11 @@ impl Keepers {
             Flaw::SendsAgain => Reuse::Harmless,
             _ => self.reuse,
         };
-        let decision = step(&world.view(&seen, reuse), Need::Fresh);
+        let mut view = world.view(&seen, reuse);
+        if self.flaw == Flaw::NoLease {
+            view.lease = Lease::Free;
+        }
+        let decision = step(&view, Need::Fresh);
         world.attempts += 1;
         let task = Task {
             attempt: world.attempts,
@@ -492,8 +496,6 @@ const LATE: &str = "a late answer revives an account";
 const TWICE: &str = "a lenient server is asked again";
 
 fn properties() -> Vec<Property<Keepers>> {
-    let strict = |model: &Keepers| model.reuse == Reuse::Punished;
-    let _ = strict;
     vec![
         Property::always(ONCE, |model: &Keepers, world: &World| {
             model.reuse == Reuse::Harmless || world.arrived.iter().all(|times| *times <= 1)
@@ -565,11 +567,21 @@ fn check(servers: usize, reuse: Reuse, flaw: Flaw, bounds: Bounds) -> impl Check
 /// Two servers and everything that can go wrong.
 const TWO: Bounds = Bounds {
     crashes: 1,
-    lapses: 2,
+    lapses: 1,
     losses: 1,
     expiries: 1,
     consents: 1,
     unacknowledged: 1,
+};
+
+/// Two servers over more renewals, with leases that lapse again and again.
+const LONG: Bounds = Bounds {
+    crashes: 1,
+    lapses: 2,
+    losses: 1,
+    expiries: 1,
+    consents: 0,
+    unacknowledged: 0,
 };
 
 /// Three servers and what matters most.
@@ -593,6 +605,13 @@ fn two_servers_keep_a_lenient_account() {
 }
 
 #[test]
+fn they_do_while_leases_lapse_again_and_again() {
+    for reuse in [Reuse::Punished, Reuse::Harmless] {
+        check(2, reuse, Flaw::None, LONG).assert_properties();
+    }
+}
+
+#[test]
 fn three_servers_do_too() {
     for reuse in [Reuse::Punished, Reuse::Harmless] {
         check(3, reuse, Flaw::None, THREE).assert_properties();
@@ -602,7 +621,7 @@ fn three_servers_do_too() {
 #[test]
 fn every_mistake_is_found() {
     for (flaw, found) in [
-        (Flaw::NoLease, ALONE),
+        (Flaw::NoLease, GROUNDS),
         (Flaw::BlindLease, ONCE),
         (Flaw::NoMark, ONCE),
         (Flaw::UnknownClears, NEWEST),
@@ -621,7 +640,14 @@ fn every_mistake_is_found() {
             },
             _ => TWO,
         };
-        let checker = check(2, Reuse::Punished, flaw, bounds);
+        let model = Keepers {
+            servers: 2,
+            reuse: Reuse::Punished,
+            flaw,
+            bounds,
+        };
+        let until = HasDiscoveries::AnyOf([found].into());
+        let checker = model.checker().finish_when(until).spawn_bfs().join();
         assert!(checker.discovery(found).is_some(), "{flaw:?}: {found}");
     }
 }

@@ -1,6 +1,8 @@
 //! Two and three servers on one PostgreSQL, and callers of all of them at once, when no token is
 //! good any more. `chaos/` does the same with thousands.
 
+use std::sync::Arc;
+
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -29,11 +31,14 @@ async fn database() -> String {
 }
 
 /// Everybody calls at once.
-async fn all_call(line: &'static Line, servers: &'static [Server]) {
-    let callers: Vec<_> = servers
-        .iter()
-        .flat_map(|server| (0..CALLERS).map(move |_| tokio::spawn(line.call(server))))
-        .collect();
+async fn all_call(line: &Arc<Line>, servers: &[Arc<Server>]) {
+    let mut callers = Vec::new();
+    for server in servers {
+        for _ in 0..CALLERS {
+            let (line, server) = (Arc::clone(line), Arc::clone(server));
+            callers.push(tokio::spawn(async move { line.call(&server).await }));
+        }
+    }
     for caller in callers {
         assert_eq!(caller.await.unwrap(), (200, String::new()));
     }
@@ -43,17 +48,13 @@ async fn all_call(line: &'static Line, servers: &'static [Server]) {
 /// takes exactly one renewal, whoever is quicker. A second one would present a refresh token that
 /// was used, and end them all.
 async fn one_renewal_for_each_expiry(count: usize) {
-    let line = Line::start(Rules::Strict, Some(database().await)).await;
+    let line = Arc::new(Line::start(Rules::Strict, Some(database().await)).await);
     // The servers' own schedule may be quicker than the first caller.
     line.forget().await;
-    let servers: Vec<Server> = (0..count).map(|number| line.serve(number)).collect();
-    // Tasks want what they borrow for ever; the processes are ended below all the same.
-    let (line, servers): (&'static Line, &'static [Server]) = (
-        Box::leak(Box::new(line)),
-        Box::leak(servers.into_boxed_slice()),
-    );
+    let servers = (0..count).map(|number| Arc::new(line.serve(number)));
+    let servers: Vec<Arc<Server>> = servers.collect();
     for expiry in 0..EXPIRIES {
-        all_call(line, servers).await;
+        all_call(&line, &servers).await;
         assert_eq!(line.renewals().await, [200], "expiry {expiry}");
         line.forget().await;
         line.control("/clock", &json!({"move": "2h"})).await;

@@ -96,8 +96,11 @@ impl Gate {
 
     /// Microsoft refused a call that began at `begun`, for concurrency. `under_way` counts it.
     pub(super) fn refused(&mut self, begun: Micros, now: Micros, under_way: u32) {
-        // Calls that were sent before the last cut say nothing about the level after it.
+        // Calls that were sent before the last cut say nothing about the level after it; but when
+        // the others of the same gust have been refused, those that are left were let in.
         if self.refused.is_some_and(|last| begun < last.at) {
+            let left = f64::from(under_way.saturating_sub(1).max(1));
+            self.ceiling = self.ceiling.min(left);
             return;
         }
         let level = f64::from(under_way.max(1)).min(self.ceiling);

@@ -70,6 +70,12 @@ const METERS: &[Meter] = &[
         "Answers of Dynamics that ask for a pause",
     ),
     (
+        "tieline_fair_waited_out_total",
+        Type::Counter,
+        Unit::Count,
+        "Calls that waited such a pause out and were sent again",
+    ),
+    (
         "tieline_renewals_total",
         Type::Counter,
         Unit::Count,

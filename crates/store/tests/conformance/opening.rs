@@ -82,6 +82,10 @@ async fn a_key_file_of_another_database_is_refused(db: &Database) {
 /// Takes every table away, as in a database that was just made.
 async fn empty(db: &Database) {
     for table in [
+        "limit_use",
+        "limit_server",
+        "account_pause",
+        "account_limits",
         "delivery",
         "notice",
         "mail_recipient",
@@ -92,6 +96,10 @@ async fn empty(db: &Database) {
         "consent",
         "draft",
         "account_event",
+        "limit_use",
+        "limit_server",
+        "account_pause",
+        "account_limits",
         "account_credential",
         "account_token",
         "account",

@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Sandbox(sandbox::Args),
     /// Integration accounts: list, add, connect, test, …
     #[command(subcommand)]
-    Account(account::Verb),
+    Account(Box<account::Verb>),
     /// Applications that may use accounts, and their API keys
     #[command(subcommand)]
     Consumer(consumer::Verb),
@@ -147,7 +147,7 @@ impl Command {
             Command::Demo(args) => demo::run(args, session).await,
             Command::Serve(args) => serve::run(args, session).await,
             Command::Sandbox(args) => sandbox::run(args, session).await,
-            Command::Account(verb) => account::run(verb, session).await,
+            Command::Account(verb) => account::run(*verb, session).await,
             Command::Consumer(verb) => consumer::run(verb, session).await,
             Command::Webhook(verb) => webhook::run(verb, session).await,
             Command::User(verb) => user::run(verb, session).await,

@@ -181,6 +181,18 @@ impl World {
         Some(self.given)
     }
 
+    /// Whether a server is at work on an attempt.
+    fn carries(&self, attempt: Attempt) -> bool {
+        self.servers.iter().any(|doing| match doing {
+            Doing::Leased(task)
+            | Doing::Sent(task)
+            | Doing::Holds(task, _)
+            | Doing::Failed(task, _) => task.attempt == attempt,
+            Doing::Unsure(own) => *own == attempt,
+            Doing::Nothing | Doing::Looked(_) => false,
+        })
+    }
+
     fn in_flight(&self) -> usize {
         let flies = |doing: &&Doing| matches!(doing, Doing::Leased(_) | Doing::Sent(_));
         self.servers.iter().filter(flies).count()
@@ -306,7 +318,7 @@ impl Keepers {
             _ => mark_after(ending),
         };
         world.row.ledger.failed(task.attempt, task.seen, after);
-        world.row.dead |= is_last(ending, self.reuse);
+        world.row.dead = is_last(ending, self.reuse);
     }
 }
 
@@ -491,6 +503,7 @@ const DURABLE: &str = "what callers see is stored";
 const GROWING: &str = "generations only grow";
 const FREE: &str = "nobody waits for a lease that lapsed";
 const ALIVE: &str = "with a lenient server no account is lost";
+const PATIENT: &str = "no account is given up while a lease stands";
 const GROUNDS: &str = "no account is given up without a cause";
 const LATE: &str = "a late answer revives an account";
 const TWICE: &str = "a lenient server is asked again";
@@ -535,11 +548,18 @@ fn properties() -> Vec<Property<Keepers>> {
         Property::always(ALIVE, |model: &Keepers, world: &World| {
             model.reuse == Reuse::Punished || !world.row.dead
         }),
-        Property::always(GROUNDS, |model: &Keepers, world: &World| {
+        Property::always(PATIENT, |model: &Keepers, world: &World| {
             let cause = world.left.crashes < model.bounds.crashes
                 || world.left.losses < model.bounds.losses
                 || world.left.lapses < model.bounds.lapses;
             !world.row.dead || cause
+        }),
+        Property::always(GROUNDS, |model: &Keepers, world: &World| {
+            let lost = world.left.crashes < model.bounds.crashes
+                || world.left.losses < model.bounds.losses;
+            // Whoever sent it is on the way to say what came of it.
+            let answered = world.row.ledger.mark.is_none_or(|mark| world.carries(mark));
+            !world.row.dead || lost || answered
         }),
         Property::sometimes(LATE, |model: &Keepers, world: &World| {
             // Given up once, which only a lapse can have led to here, and stored after that.
@@ -621,7 +641,7 @@ fn three_servers_do_too() {
 #[test]
 fn every_mistake_is_found() {
     for (flaw, found) in [
-        (Flaw::NoLease, GROUNDS),
+        (Flaw::NoLease, PATIENT),
         (Flaw::BlindLease, ONCE),
         (Flaw::NoMark, ONCE),
         (Flaw::UnknownClears, NEWEST),

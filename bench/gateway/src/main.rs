@@ -227,7 +227,8 @@ impl Bench {
         peers::tieline(name, &self.tieline, &data, &self.ca)
     }
 
-    async fn contenders(&self, cell: &Cell_) -> Vec<Contender> {
+    /// Everybody who is compared. Each cell has a database of its own, named after it.
+    async fn contenders(&self, cell: &Cell_, name: &str) -> Vec<Contender> {
         let port = if cell.secure { self.secure } else { self.plain };
         let buffers = if cell.question.path == "small" {
             "16k"
@@ -243,7 +244,7 @@ impl Bench {
         let proxies = [
             peers::nginx("nginx", at, ca, KEYS, &to),
             peers::nginx("nginx again", at, ca, KEYS, &to),
-            self.gateway(&format!("Tieline {}", cell.name), KEYS, KEYS, cell.secure)
+            self.gateway(&format!("Tieline {name}"), KEYS, KEYS, cell.secure)
                 .await,
             peers::axum(&self.peer, at, ca, KEYS, &to),
         ];
@@ -262,7 +263,7 @@ impl Bench {
     }
 
     async fn cell(&self, cell: &Cell_) -> bool {
-        let mut all = self.contenders(cell).await;
+        let mut all = self.contenders(cell, cell.name).await;
         let rounds = if cell.question.path == "small" {
             self.rounds
         } else {
@@ -276,7 +277,7 @@ impl Bench {
     /// of the time.
     async fn latency(&self) {
         let cell = &CELLS[0];
-        let mut all = self.contenders(cell).await;
+        let mut all = self.contenders(cell, "latency").await;
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
@@ -401,6 +402,10 @@ async fn listener() -> (TcpListener, u16) {
 fn certificates(directory: &Path) -> (PathBuf, Arc<rustls::ServerConfig>, rustls::RootCertStore) {
     let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // A name of its own: OpenSSL takes a leaf named like its issuer for one that signed itself.
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "the bench's authority");
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let root = authority.self_signed(&authority_key).unwrap();
     let issuer = rcgen::Issuer::new(authority, authority_key);

@@ -13,6 +13,7 @@ mod consents;
 mod consumers;
 mod credentials;
 mod drafts;
+mod history;
 mod interruption;
 mod limits;
 mod notices;

@@ -2,14 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tieline_core::{
-    Account, AccountId, ConnectionState, Delivery, DeliveryChannel, DeliveryState, DisabledReason,
+    AccountId, ConnectionState, Delivery, DeliveryChannel, DeliveryState, DisabledReason,
     NoticeType, Webhook, WebhookId,
 };
-use tieline_store::{Attempted, EVENTS_KEPT, EventRange, Store, StoreError, WebhookSettings};
+use tieline_store::{Attempted, Store, StoreError, WebhookSettings};
 
 use crate::support::{
-    Database, WORKSPACE, add, by, connected, failed, later, lease, now, secret, settings, shown,
-    state,
+    Database, WORKSPACE, add, by, connected, fall, later, lose, now, secret, settings, shown,
 };
 
 on_both!(
@@ -28,8 +27,6 @@ on_both!(
     a_secret_is_sealed_and_rotates_with_an_overlap,
     facts_stay_what_they_were,
     recipients_follow_the_configuration,
-    a_history_is_read_page_by_page,
-    a_history_is_bounded_and_keeps_its_latest_entry,
     old_deliveries_are_forgotten,
 );
 
@@ -51,25 +48,6 @@ async fn webhook(store: &Store, settings: &WebhookSettings) -> Webhook {
         .webhook_add(WORKSPACE, id, settings, &secret, &by(), now())
         .await
         .expect("added")
-}
-
-/// A renewal that fails and leaves an account in a state.
-async fn fall(
-    store: &Store,
-    account: &Account,
-    to: ConnectionState,
-    code: &str,
-    at: DateTime<Utc>,
-) {
-    let id = account.id;
-    assert!(lease(store, id, "k").await);
-    let row = store.token(id).await.expect("read").expect("a row");
-    let seen = row.generation;
-    let change = state(to, code);
-    let stored = store
-        .token_failed(id, "k", seen, &failed(None), &change, at)
-        .await;
-    assert!(stored.expect("stored"));
 }
 
 async fn claim(store: &Store, target: &str, owner: &str, at: DateTime<Utc>) -> Vec<Delivery> {
@@ -296,14 +274,7 @@ async fn mails_wait_and_tell_of_trouble_only(db: &Database) {
         later(10),
     )
     .await;
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(20),
-    )
-    .await;
+    lose(store, &account, later(20)).await;
     assert!(
         claim(store, to, "a", later(69)).await.is_empty(),
         "it settles"
@@ -377,14 +348,7 @@ async fn what_a_dead_server_held_is_taken_by_another(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let target = webhook(store, &webhook_settings()).await.id.to_string();
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     assert_eq!(claim(store, &target, "dead", later(1)).await.len(), 1);
     assert!(
         claim(store, &target, "alive", later(30)).await.is_empty(),
@@ -407,22 +371,8 @@ async fn an_account_keeps_its_order_and_holds_up_no_other(db: &Database) {
         later(1),
     )
     .await;
-    fall(
-        store,
-        &one,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(2),
-    )
-    .await;
-    fall(
-        store,
-        &two,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(3),
-    )
-    .await;
+    lose(store, &one, later(2)).await;
+    lose(store, &two, later(3)).await;
     let first = claim(store, &target, "a", later(10)).await;
     let told: Vec<_> = first
         .iter()
@@ -452,14 +402,7 @@ async fn a_late_result_is_not_written(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let target = webhook(store, &webhook_settings()).await.id.to_string();
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     let slow = claim(store, &target, "slow", later(1)).await;
     let quick = claim(store, &target, "quick", later(40)).await;
     assert!(done(store, &quick[0], "quick", &taken()).await);
@@ -472,14 +415,7 @@ async fn a_pause_is_kept_by_all_that_waits(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let webhook = webhook(store, &webhook_settings()).await;
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     let claimed = claim(store, &webhook.id.to_string(), "a", later(1)).await;
     let pause = Attempted {
         paused_until: Some(later(600)),
@@ -528,14 +464,7 @@ async fn a_disabled_webhook_is_told_nothing_and_others_hear_of_it(db: &Database)
         .mail_recipients_set(std::slice::from_ref(&to), TimeDelta::zero())
         .await
         .expect("set");
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     let gone = DisabledReason::Gone;
     assert!(
         store
@@ -606,14 +535,7 @@ async fn a_notice_is_sent_again_under_its_own_name(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let target = webhook(store, &webhook_settings()).await.id.to_string();
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     let first = claim(store, &target, "a", later(1)).await;
     let id = first[0].notice.id;
     assert!(
@@ -677,14 +599,7 @@ async fn facts_stay_what_they_were(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let target = webhook(store, &webhook_settings()).await.id.to_string();
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     store
         .account_delete(account.id, &by(), later(2))
         .await
@@ -703,14 +618,7 @@ async fn recipients_follow_the_configuration(db: &Database) {
         .await
         .expect("set");
     let account = connected(store, "Contoso").await;
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     store
         .mail_recipients_set(&both[..1], TimeDelta::zero())
         .await
@@ -736,123 +644,11 @@ async fn recipients_follow_the_configuration(db: &Database) {
     assert!(depth.iter().all(|depth| depth.pending == 0), "{depth:?}");
 }
 
-async fn a_history_is_read_page_by_page(db: &Database) {
-    let store = &db.store;
-    let account = connected(store, "Contoso").await;
-    use ConnectionState::{Degraded, Unreachable};
-    for (at, to) in [
-        (10, Degraded),
-        (20, Unreachable),
-        (30, Degraded),
-        (40, Unreachable),
-    ] {
-        fall(store, &account, to, "entra-busy", later(at)).await;
-    }
-    let mut range = EventRange::default();
-    let mut seen = Vec::new();
-    loop {
-        let page = store
-            .account_timeline(account.id, range, 2)
-            .await
-            .expect("read");
-        let Some(last) = page.last() else { break };
-        range.before = Some(last.event.id);
-        seen.extend(page);
-    }
-    let times: Vec<_> = seen.iter().map(|t| (t.event.at, t.until)).collect();
-    let expected: Vec<_> = [40, 30, 20, 10, 0]
-        .into_iter()
-        .zip([None, Some(40), Some(30), Some(20), Some(10)])
-        .map(|(at, until)| (later(at), until.map(later)))
-        .collect();
-    assert_eq!(times, expected);
-    let since = EventRange {
-        before: None,
-        since: Some(later(20)),
-    };
-    let recent = store
-        .account_timeline(account.id, since, 10)
-        .await
-        .expect("read");
-    assert_eq!(recent.len(), 3, "from that moment on");
-    let other = connected(store, "Other").await;
-    let all = store.events_latest(WORKSPACE, None, 2).await.expect("read");
-    assert_eq!(all[0].account_id, other.id);
-    let older = store
-        .events_latest(WORKSPACE, Some(all[1].id), 10)
-        .await
-        .expect("read");
-    assert_eq!(older.len(), 4);
-    store
-        .account_delete(account.id, &by(), later(50))
-        .await
-        .expect("deleted");
-    let rest = store
-        .events_latest(WORKSPACE, None, 10)
-        .await
-        .expect("read");
-    assert_eq!(rest.len(), 1, "what is deleted is not shown");
-}
-
-async fn a_history_is_bounded_and_keeps_its_latest_entry(db: &Database) {
-    let store = &db.store;
-    let (busy, quiet) = (
-        connected(store, "Busy").await,
-        connected(store, "Quiet").await,
-    );
-    fall(
-        store,
-        &busy,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(10),
-    )
-    .await;
-    let dropped = store
-        .events_prune(now() + EVENTS_KEPT + TimeDelta::seconds(11))
-        .await;
-    assert_eq!(dropped.expect("pruned"), 1, "the first of the busy one");
-    for account in [&busy, &quiet] {
-        let left = store.account_events(account.id, 10).await.expect("read");
-        assert_eq!(left.len(), 1, "the latest stays");
-    }
-    // The bound by number holds at every write.
-    let filler = format!(
-        "INSERT INTO account_event (id, account_id, at, from_state, to_state, reason_code, \
-         reason_detail) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
-         WHERE i < 2100) SELECT 'filler-' || i, '{}', 1, NULL, 'connected', 'renewed', '' FROM n",
-        quiet.id
-    );
-    db.execute(&filler).await;
-    fall(
-        store,
-        &quiet,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(20),
-    )
-    .await;
-    let count = format!(
-        "SELECT COUNT(*) FROM account_event WHERE account_id = '{}'",
-        quiet.id
-    );
-    assert_eq!(db.number(&count).await, 2_000);
-    let latest = store.account_events(quiet.id, 1).await.expect("read");
-    assert_eq!(latest[0].to, ConnectionState::Unreachable);
-}
-
 async fn old_deliveries_are_forgotten(db: &Database) {
     let store = &db.store;
     let account = connected(store, "Contoso").await;
     let target = webhook(store, &webhook_settings()).await.id.to_string();
-    fall(
-        store,
-        &account,
-        ConnectionState::Unreachable,
-        "entra-busy",
-        later(1),
-    )
-    .await;
+    lose(store, &account, later(1)).await;
     let claimed = claim(store, &target, "a", later(1)).await;
     assert!(done(store, &claimed[0], "a", &taken()).await);
     store

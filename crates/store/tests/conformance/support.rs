@@ -359,3 +359,34 @@ pub(crate) fn state(state: ConnectionState, code: &str) -> StateChange {
         reason: Reason::new(code, "what was observed"),
     }
 }
+
+/// A renewal that fails and leaves an account in a state.
+pub(crate) async fn fall(
+    store: &Store,
+    account: &Account,
+    to: ConnectionState,
+    code: &str,
+    at: DateTime<Utc>,
+) {
+    let id = account.id;
+    assert!(lease(store, id, "k").await);
+    let row = store.token(id).await.expect("read").expect("a row");
+    let seen = row.generation;
+    let change = state(to, code);
+    let stored = store
+        .token_failed(id, "k", seen, &failed(None), &change, at)
+        .await;
+    assert!(stored.expect("stored"));
+}
+
+/// A renewal that fails because the token service cannot be reached.
+pub(crate) async fn lose(store: &Store, account: &Account, at: DateTime<Utc>) {
+    fall(
+        store,
+        account,
+        ConnectionState::Unreachable,
+        "entra-busy",
+        at,
+    )
+    .await;
+}

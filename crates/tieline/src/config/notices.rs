@@ -150,20 +150,7 @@ fn needed(key: &'static str, found: &str, expected: &str) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::{Search, Sources};
-    use crate::config::resolve::Settings;
-
-    fn load(flags: &[(&'static str, &str)]) -> Result<Settings, ConfigError> {
-        let flags = flags
-            .iter()
-            .map(|(key, value)| (*key, "--flag", (*value).to_owned()));
-        Settings::load(&Sources {
-            file: None,
-            search: Search::Nowhere,
-            environment: Vec::new(),
-            flags: flags.collect(),
-        })
-    }
+    use crate::config::resolve::tests::load;
 
     const MAIL: [(&str, &str); 3] = [
         ("mail.host", "smtp.example.com"),

@@ -452,11 +452,12 @@ pub(super) fn wrong_value(key: &'static str, given: &Given, expected: &str) -> C
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::load::Search;
 
-    fn load(flags: &[(&'static str, &str)]) -> Result<Settings, ConfigError> {
+    /// Settings from flags alone.
+    pub(crate) fn load(flags: &[(&'static str, &str)]) -> Result<Settings, ConfigError> {
         let flags = flags
             .iter()
             .map(|(key, value)| (*key, "--flag", (*value).to_owned()));

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use crate::postgres::database;
 use crate::test_app::{Process, client, stderr, tieline};
 use crate::upstream::{Seen, Upstream, answer};
 
@@ -179,6 +178,12 @@ fn rows() -> Vec<u8> {
     )
 }
 
+/// The seconds of `Retry-After`.
+fn retry_after(answer: &reqwest::Response) -> u64 {
+    let text = answer.headers()["retry-after"].to_str().unwrap();
+    text.parse().unwrap()
+}
+
 async fn code_of(answer: reqwest::Response) -> String {
     let body: Value = answer.json().await.unwrap();
     body["error"]["code"].as_str().unwrap().to_owned()
@@ -231,11 +236,7 @@ async fn who_does_not_want_to_wait_gets_microsofts_own_answer_and_then_ours_at_o
     let second = stage.get(&hasty, &[]).await;
     assert_eq!(second.status(), 429);
     assert_eq!(second.headers()["tieline-failed"], "dynamics");
-    let seconds: u64 = second.headers()["retry-after"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let seconds = retry_after(&second);
     assert!((100..=120).contains(&seconds), "{seconds}");
     assert_eq!(code_of(second).await, "account-throttled");
     // Nobody waits for what comes after the deadline.
@@ -296,11 +297,7 @@ async fn a_rate_holds_for_its_consumer_alone() {
     let refused = stage.get(&slow, &[]).await;
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.headers()["tieline-failed"], "consumer");
-    let after: u64 = refused.headers()["retry-after"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let after = retry_after(&refused);
     assert!((80..=100).contains(&after), "{after}");
     assert_eq!(code_of(refused).await, "consumer-rate-limited");
     assert_eq!(stage.get(&other, &[]).await.status(), 200);
@@ -353,23 +350,6 @@ async fn who_hangs_up_frees_its_place() {
     assert_eq!(code_of(busy).await, "queue-timeout");
     drop(holder);
     assert_eq!(stage.get(&key, &[]).await.status(), 200);
-}
-
-/// A database of a test's own; it goes with the server that `./test` starts.
-async fn database() -> String {
-    let admin = std::env::var("TIELINE_TEST_POSTGRES").unwrap_or_else(|_| {
-        panic!("PostgreSQL is needed for this test: run ./test, or set TIELINE_TEST_POSTGRES")
-    });
-    let random = tieline_vault::token::random();
-    let letters = random.expose_secret().chars();
-    let letters: String = letters.filter(char::is_ascii_alphanumeric).collect();
-    let name = format!("fair_{}", letters.to_lowercase());
-    let mut connection = PgConnection::connect(&admin).await.unwrap();
-    let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    let mut url: url::Url = admin.parse().unwrap();
-    url.set_path(&name);
-    url.into()
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod life;
 mod line;
 mod notices;
 mod people;
+mod postgres;
 mod secrets;
 mod smtp;
 mod test_app;

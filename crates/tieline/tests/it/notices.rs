@@ -10,10 +10,10 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
 use crate::account::service_application;
+use crate::postgres::database;
 use crate::smtp::MailServer;
 use crate::test_app::{Process, client, stderr, tieline};
 use crate::upstream::{Seen, Upstream, answer};
@@ -464,7 +464,7 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
 #[tokio::test]
 async fn two_servers_tell_everything_once() {
     let microsoft = Microsoft::start();
-    let (admin, database) = database().await;
+    let database = database().await;
     let url = format!("\n[database]\nurl = {database:?}\n");
     let first = Server::start(&microsoft, &url);
     let other = Arc::new(tempfile::tempdir().unwrap());
@@ -503,14 +503,6 @@ async fn two_servers_tell_everything_once() {
         assert_eq!(told[name], ["degraded", "connected"], "{name}: in order");
     }
     hook.assert_quiet();
-    drop((first, second));
-    let mut connection = PgConnection::connect(&admin).await.unwrap();
-    let name = database.rsplit('/').next().unwrap();
-    let sql = format!("DROP DATABASE {name} WITH (FORCE)");
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut connection)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -621,23 +613,4 @@ async fn metrics_are_kept_from_who_has_no_token() {
             "{name} has no help"
         );
     }
-}
-
-/// A database of its own on the tests' PostgreSQL: the server's address, and the database's.
-async fn database() -> (String, String) {
-    let admin = std::env::var("TIELINE_TEST_POSTGRES")
-        .expect("PostgreSQL is needed for this test: run ./test, or set TIELINE_TEST_POSTGRES");
-    let name = format!(
-        "tieline_notices_{}_{}",
-        std::process::id(),
-        chrono::Utc::now().timestamp_micros()
-    );
-    let mut connection = PgConnection::connect(&admin).await.unwrap();
-    let sql = format!("CREATE DATABASE {name}");
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    let (base, _) = admin.rsplit_once('/').unwrap();
-    (admin.clone(), format!("{base}/{name}"))
 }

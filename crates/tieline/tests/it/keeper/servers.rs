@@ -3,32 +3,14 @@
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::keeper::line::{Line, Rules, Server};
+use crate::postgres::database;
 
 /// Callers of each server.
 const CALLERS: usize = 60;
 const EXPIRIES: usize = 4;
-
-/// A database of a test's own; it goes with the server that `./test` starts.
-async fn database() -> String {
-    let admin = std::env::var("TIELINE_TEST_POSTGRES").unwrap_or_else(|_| {
-        panic!("PostgreSQL is needed for this test: run ./test, or set TIELINE_TEST_POSTGRES")
-    });
-    let random = tieline_vault::token::random();
-    let letters = random.expose_secret().chars();
-    let letters: String = letters.filter(char::is_ascii_alphanumeric).collect();
-    let name = format!("keeper_{}", letters.to_lowercase());
-    let mut connection = PgConnection::connect(&admin).await.unwrap();
-    let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    let mut url: url::Url = admin.parse().unwrap();
-    url.set_path(&name);
-    url.into()
-}
 
 /// Everybody calls at once.
 async fn all_call(line: &Arc<Line>, servers: &[Arc<Server>]) {

@@ -417,7 +417,7 @@ async fn propose(
                 .map_err(trouble)?;
             None
         }
-        Err(error) => Some(TextView::error(error.explain(visitor.words.language()))),
+        Err(error) => Some(TextView::problem(error, visitor.words)),
     };
     let mut page = draft_page(site, visitor, account, Candour::Typed).await?;
     if let Some(pane) = &mut page.pane {

@@ -109,7 +109,7 @@ pub(crate) async fn add(
         Ok((consumer, key)) => with_key(&site, &visitor, consumer.name, &key).await,
         Err(error) => {
             let mut page = consumers_page(&site, &visitor).await?;
-            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            page.problem = Some(TextView::problem(&error, visitor.words));
             page.typed = form.name;
             Ok(html(status_of(&error), &page))
         }
@@ -163,7 +163,7 @@ pub(crate) async fn limits(
         Ok(_) => Ok(Redirect::to("/consumers").into_response()),
         Err(error) => {
             let mut page = consumers_page(&site, &visitor).await?;
-            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            page.problem = Some(TextView::problem(&error, visitor.words));
             Ok(html(status_of(&error), &page))
         }
     }

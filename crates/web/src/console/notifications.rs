@@ -129,7 +129,7 @@ pub(crate) async fn add(
         Ok((webhook, secret)) => with_secret(&site, &visitor, webhook, &secret).await,
         Err(error) => {
             let mut page = list_page(&site, &visitor, Some(&form)).await?;
-            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            page.problem = Some(TextView::problem(&error, visitor.words));
             Ok(html(status_of(&error), &page))
         }
     }
@@ -159,7 +159,7 @@ pub(crate) async fn edit(
         Err(error @ AppError::Refused { .. }) => {
             let webhook = find(&site, &visitor, &id).await?;
             let mut page = webhook_page(&site, &visitor, webhook, None).await?;
-            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            page.problem = Some(TextView::problem(&error, visitor.words));
             Ok(html(status_of(&error), &page))
         }
         Err(error) => Err(Trouble::new(error, visitor.words)),

@@ -84,7 +84,7 @@ pub(crate) async fn sign_in(
             (CookieJar::new().add(cookie), Redirect::to(&next)).into_response()
         }
         Err(error) => {
-            let problem = Some(TextView::error(error.explain(guest.words.language())));
+            let problem = Some(TextView::problem(&error, guest.words));
             let page = SignInPage {
                 words: guest.words,
                 next,

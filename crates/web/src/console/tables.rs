@@ -95,7 +95,7 @@ pub(crate) async fn user_add(
         Ok(_) => Ok(Redirect::to("/users").into_response()),
         Err(error) => {
             let mut page = users_page(&site, &visitor).await?;
-            page.problem = Some(TextView::error(error.explain(visitor.words.language())));
+            page.problem = Some(TextView::problem(&error, visitor.words));
             page.typed = form.email;
             Ok(html(status_of(&error), &page))
         }

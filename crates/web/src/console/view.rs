@@ -1,7 +1,7 @@
 //! Small things that every page shows: the frame, states, times.
 
 use chrono::{DateTime, Utc};
-use tieline_app::Explanation;
+use tieline_app::{AppError, Explanation};
 use tieline_core::{ConnectionState, Right};
 
 use crate::assets;
@@ -113,6 +113,11 @@ pub(crate) struct TextView {
 }
 
 impl TextView {
+    /// What went wrong, in the visitor's words.
+    pub(crate) fn problem(error: &AppError, words: Words) -> Self {
+        Self::error(error.explain(words.language()))
+    }
+
     pub(crate) fn error(text: Explanation) -> Self {
         Self {
             kind: "error",

@@ -150,6 +150,13 @@ async fn run() -> ExitCode {
     if bench.wants("million") {
         bench.million().await;
     }
+    // Takes valgrind, and is asked for by name.
+    for cell in CELLS {
+        let (all, one) = ("instructions", format!("instructions-{}", cell.name));
+        if bench.only.iter().any(|only| only == all || *only == one) {
+            bench.instructions(cell).await;
+        }
+    }
     let _ = std::fs::remove_dir_all(&bench.directory);
     if !holds {
         println!("\nA cell is void: something else used the machine. Run it again.");
@@ -216,6 +223,17 @@ impl Bench {
         live: usize,
         secure: bool,
     ) -> peers::Proxy {
+        self.gateway_under(&[], name, accounts, live, secure).await
+    }
+
+    async fn gateway_under(
+        &self,
+        under: &[&str],
+        name: &str,
+        accounts: usize,
+        live: usize,
+        secure: bool,
+    ) -> peers::Proxy {
         let data = self.directory.join(name.replace(' ', "-"));
         let what = Seed {
             accounts,
@@ -224,7 +242,7 @@ impl Bench {
             api_url: &self.api_url(secure),
         };
         seed(&data, &what).await;
-        peers::tieline(name, &self.tieline, &data, &self.ca)
+        peers::tieline(name, under, &self.tieline, &data, &self.ca)
     }
 
     /// Everybody who is compared. Each cell has a database of its own, named after it.
@@ -357,6 +375,45 @@ impl Bench {
             direct: None,
             round: Some(Rc::new(round)),
         }
+    }
+
+    /// What a call costs in instructions in user space, which no neighbour changes. Where they go
+    /// stands in the profile that is named.
+    async fn instructions(&self, cell: &Cell_) {
+        let profile = std::env::temp_dir().join(format!("callgrind.{}", cell.name));
+        let file = format!("--callgrind-out-file={}", profile.display());
+        let under = ["valgrind", "--tool=callgrind", &file];
+        let name = format!("Tieline counted {}", cell.name);
+        let proxy = self.gateway_under(&under, &name, KEYS, KEYS, cell.secure).await;
+        let door = Door {
+            address: proxy.address,
+            account_in_path: true,
+            direct: None,
+            round: None,
+        };
+        let mut clients = Clients::connect(door, cell.connections).await;
+        let calls = match cell.question.path {
+            "small" => 2000,
+            "file" | "page" => 200,
+            _ => 4,
+        };
+        clients.ask_all(cell.question, calls / 2).await;
+        peers::control("--zero", proxy.pid());
+        clients.ask_all(cell.question, calls).await;
+        peers::control("--dump", proxy.pid());
+        let dump = std::fs::read_to_string(format!("{}.1", profile.display())).unwrap_or_default();
+        let total = dump.lines().find_map(|line| {
+            let rest = line
+                .strip_prefix("summary:")
+                .or(line.strip_prefix("totals:"))?;
+            rest.trim().parse::<u64>().ok()
+        });
+        println!(
+            "{}: {:.0} instructions a call ({}.1)",
+            cell.title,
+            total.unwrap_or_default() as f64 / calls as f64,
+            profile.display()
+        );
     }
 
     /// A million accounts beside a thousand.

@@ -55,6 +55,11 @@ impl Proxy {
         std::iter::once(main).chain(children).collect()
     }
 
+    /// Its process; `taskset` became it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Nanoseconds on the processor so far, of all its threads.
     pub fn cpu(&self) -> u64 {
         let mut sum = 0;
@@ -100,6 +105,18 @@ impl Drop for Proxy {
     }
 }
 
+/// Tells a callgrind what to do.
+pub fn control(what: &str, pid: u32) {
+    let done = Command::new("callgrind_control")
+        .args([what, &pid.to_string()])
+        .stdout(Stdio::null())
+        .status();
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "callgrind_control"
+    );
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -108,12 +125,13 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Tieline, as it is shipped and with everything on.
-pub fn tieline(name: &str, program: &Path, data: &Path, ca: &Path) -> Proxy {
+/// Tieline, as it is shipped and with everything on; `under` is a program to run it in, such as
+/// valgrind.
+pub fn tieline(name: &str, under: &[&str], program: &Path, data: &Path, ca: &Path) -> Proxy {
     let (data, ca) = (data.to_str().unwrap(), ca.to_str().unwrap());
     let password = format!("{data}/password");
     std::fs::write(password.as_str(), "a password for nobody\n").unwrap();
-    let arguments = [
+    let serve = [
         "serve",
         "--data-dir",
         data,
@@ -127,8 +145,12 @@ pub fn tieline(name: &str, program: &Path, data: &Path, ca: &Path) -> Proxy {
         "--admin-password-file",
         password.as_str(),
     ];
-    let mut proxy = Proxy::start(name, None, program, &arguments);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut arguments = under.to_vec();
+    arguments.push(program.to_str().unwrap());
+    arguments.extend(serve);
+    let (program, arguments) = (Path::new(arguments[0]), &arguments[1..]);
+    let mut proxy = Proxy::start(name, None, program, arguments);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let port = loop {
         let text = std::fs::read_to_string(format!("{data}/server.json")).unwrap_or_default();
         let port = text

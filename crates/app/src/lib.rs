@@ -17,6 +17,7 @@ mod help;
 mod keeper;
 mod ladder;
 mod lines;
+mod maps;
 mod notify;
 mod obtain;
 mod outbound;

@@ -6,7 +6,6 @@
 //! account added by another process works at once; what was removed or changed is forgotten when
 //! the change feed says so.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +13,6 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use papaya::HashMap as ConcurrentMap;
 use tieline_core::{
     Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId, ConsumerLimits,
 };
@@ -27,6 +25,7 @@ use crate::app::App;
 use crate::error::{AppError, Refused, Who};
 use crate::fair::Standing;
 use crate::keeper::{LiveToken, Seat};
+use crate::maps::{ConcurrentMap, HashMap, HashSet};
 
 /// "Last used" is kept to the minute: finer would write a row per call.
 const USE_RESOLUTION_MS: i64 = 60_000;
@@ -154,7 +153,7 @@ impl App {
             granted: Granted::of(consumer.grant),
             limits: consumer.limits,
             mark: mark_of(&hash),
-            used: ConcurrentMap::new(),
+            used: ConcurrentMap::default(),
         });
         if self.0.lines.epoch() == epoch {
             self.0.lines.callers.pin().insert(hash, Arc::clone(&pass));

@@ -28,6 +28,12 @@ macro_rules! id {
             pub fn generate(now: DateTime<Utc>) -> Self {
                 Self(Ulid::from_datetime(now.into()))
             }
+
+            /// The number that it is, which sorts as its text does.
+            #[must_use]
+            pub fn as_u128(self) -> u128 {
+                self.0.0
+            }
         }
 
         impl fmt::Display for $name {

@@ -7,9 +7,14 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 use tieline_app::Line;
+
+use crate::marks::Marks;
+
+/// The scheme by which a caller reached the proxy in front of the gateway.
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Longest segment that may be an account's name: 100 characters of four bytes, each escaped twice.
 const SEGMENT_MAX: usize = 100 * 4 * 3;
@@ -79,9 +84,11 @@ impl Ends {
                 authorities.push(known.to_owned());
             }
         }
+        let schemes = &["https://", "http://"];
         Turning {
             side: Side::There,
-            schemes: &["https://", "http://"],
+            schemes,
+            origins: origins(schemes, &authorities),
             authorities,
             base: Base::Account {
                 name: self.line.name.clone(),
@@ -94,19 +101,32 @@ impl Ends {
     }
 
     fn make_back(&self) -> Turning {
+        let schemes: &[&str] = match self.line.origin.scheme() {
+            "http" => &["http://"],
+            _ => &["https://"],
+        };
+        let authorities = vec![self.line.authority.clone()];
         Turning {
             side: Side::Back,
-            schemes: match self.line.origin.scheme() {
-                "http" => &["http://"],
-                _ => &["https://"],
-            },
-            authorities: vec![self.line.authority.clone()],
+            schemes,
+            origins: origins(schemes, &authorities),
+            authorities,
             base: Base::Front(self.line.front.clone()),
             host: String::new(),
             absolute: format!("{}{}", self.here, self.prefix),
             path: self.prefix.clone(),
         }
     }
+}
+
+fn origins(schemes: &[&str], authorities: &[String]) -> Vec<String> {
+    let of_scheme = |scheme: &&str| {
+        let scheme = (*scheme).to_owned();
+        authorities
+            .iter()
+            .map(move |authority| [&scheme, authority.as_str()].concat())
+    };
+    schemes.iter().flat_map(of_scheme).collect()
 }
 
 /// The host of an authority, without its port.
@@ -132,6 +152,8 @@ pub(crate) struct Turning {
     pub(crate) side: Side,
     schemes: &'static [&'static str],
     authorities: Vec<String>,
+    /// Each scheme with each authority: how addresses are written most often.
+    origins: Vec<String>,
     base: Base,
     /// What the `Host` of a part of a batch becomes.
     pub(crate) host: String,
@@ -185,11 +207,26 @@ impl Turning {
             Next::More => More,
             Next::End => Stays,
             Next::Byte(b'/', _) => self.host_less(start),
-            Next::Byte(..) => self.absolute(start),
+            // As every scheme that is known begins.
+            Next::Byte(b'h' | b'H', _) => self.absolute(start),
+            Next::Byte(..) => Stays,
         }
     }
 
     fn absolute(&self, start: Cursor<'_>) -> Verdict<'_> {
+        for origin in &self.origins {
+            let (length, raw) = (origin.len(), start.raw);
+            if raw.len() > length
+                && matches!(raw[length], b'/' | b'?' | b'#')
+                && raw[..length].eq_ignore_ascii_case(origin.as_bytes())
+            {
+                let after = Cursor {
+                    at: length,
+                    ..start
+                };
+                return self.based(after, Kind::Absolute);
+            }
+        }
         let mut undecided = false;
         for scheme in self.schemes {
             let port = if *scheme == "http://" { ":80" } else { ":443" };
@@ -519,8 +556,11 @@ pub(crate) fn called(authority: Option<&str>) -> Option<&str> {
 
 /// What a proxy in front says of the scheme that the caller used. It shapes nothing but the links
 /// in this caller's own answer, so that anybody may say it.
-pub(crate) fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
-    let value = headers.get("x-forwarded-proto")?.to_str().ok()?;
+pub(crate) fn forwarded_scheme(headers: &HeaderMap, marks: Marks) -> Option<&'static str> {
+    if !marks.has(Marks::FORWARDED) {
+        return None;
+    }
+    let value = headers.get(&FORWARDED_PROTO)?.to_str().ok()?;
     let first = value.split(',').next()?.trim();
     ["https", "http"]
         .into_iter()
@@ -546,16 +586,19 @@ impl Turning {
                 "contoso.crm.dynamics.com",
             ),
         };
+        let schemes: &[&str] = match side {
+            Side::Back => &["https://"],
+            Side::There => &["https://", "http://"],
+        };
+        let authorities = match side {
+            Side::Back => vec!["contoso.crm.dynamics.com".into()],
+            Side::There => vec!["gw:8421".into(), "gw".into()],
+        };
         Self {
             side,
-            schemes: match side {
-                Side::Back => &["https://"],
-                Side::There => &["https://", "http://"],
-            },
-            authorities: match side {
-                Side::Back => vec!["contoso.crm.dynamics.com".into()],
-                Side::There => vec!["gw:8421".into(), "gw".into()],
-            },
+            schemes,
+            origins: origins(schemes, &authorities),
+            authorities,
             base,
             host: host.into(),
             absolute: absolute.into(),

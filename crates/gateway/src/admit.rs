@@ -3,20 +3,22 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use tieline_app::{CallerPass, Refused, Who};
 
+use crate::marks::Marks;
 use crate::worker::Worker;
 
 /// The header for clients that need `Authorization` for themselves.
-pub(crate) const KEY_HEADER: &str = "tieline-key";
+pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("tieline-key");
 
 /// Admits the caller by the API key that it shows.
 pub(crate) async fn admit(
     worker: &Worker,
     headers: &HeaderMap,
+    marks: Marks,
 ) -> Result<Arc<CallerPass>, Refused> {
-    let Some(key) = key(headers) else {
+    let Some(key) = key(headers, marks) else {
         return Err(Refused::new(
             Who::Consumer,
             401,
@@ -34,8 +36,10 @@ pub(crate) async fn admit(
 }
 
 /// As bearer token (RFC 6750), as the password of Basic (RFC 7617), or in a header of its own.
-fn key(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    if let Some(key) = headers.get(KEY_HEADER) {
+fn key(headers: &HeaderMap, marks: Marks) -> Option<Cow<'_, str>> {
+    if marks.has(Marks::OURS)
+        && let Some(key) = headers.get(&KEY_HEADER)
+    {
         return Some(key.to_str().ok()?.trim().into());
     }
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
@@ -63,7 +67,7 @@ mod tests {
     fn key_of(name: &'static str, value: &'static str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        key(&headers).map(Cow::into_owned)
+        key(&headers, Marks::of(&headers)).map(Cow::into_owned)
     }
 
     #[test]

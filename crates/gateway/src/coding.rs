@@ -10,6 +10,8 @@ use std::io;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::marks::Marks;
+
 /// Zlib's widest window; a decoder must take what any encoder may have used.
 const WINDOW: u8 = 15;
 /// Output grows in steps of this.
@@ -34,16 +36,20 @@ pub(crate) enum Coded {
 
 impl Coding {
     fn of(name: &str) -> Option<Self> {
-        match name.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => Some(Self::Gzip),
-            "deflate" => Some(Self::Deflate),
-            _ => None,
+        let name = name.trim();
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is("gzip") || is("x-gzip") {
+            return Some(Self::Gzip);
         }
+        is("deflate").then_some(Self::Deflate)
     }
 }
 
 impl Coded {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, marks: Marks) -> Self {
+        if !marks.has(Marks::CONTENT_ENCODING) {
+            return Self::Plain;
+        }
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
         let (first, more) = (values.next(), values.next().is_some());
         let Some(first) = first else {
@@ -67,7 +73,10 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, marks: Marks) -> Self {
+        if !marks.has(Marks::ACCEPT_ENCODING) {
+            return Self::default();
+        }
         let (mut gzip, mut deflate, mut any) = (None, None, None);
         let values = headers.get_all(header::ACCEPT_ENCODING).iter();
         for item in values

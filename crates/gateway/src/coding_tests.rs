@@ -23,7 +23,8 @@ fn dynamics_is_asked_for_what_the_client_takes_and_we_can_undo() {
         (&["identity"], "identity"),
         (&[""], "identity"),
     ] {
-        let accepted = Accepted::of(&headers(header::ACCEPT_ENCODING, values));
+        let headers = headers(header::ACCEPT_ENCODING, values);
+        let accepted = Accepted::of(&headers, Marks::of(&headers));
         assert_eq!(accepted.for_upstream(), asked, "{values:?}");
     }
 }
@@ -40,7 +41,10 @@ fn a_body_is_coded_once_or_otherwise() {
         (&["gzip, gzip"], Coded::Otherwise),
         (&["gzip", "gzip"], Coded::Otherwise),
     ] {
-        let seen = Coded::of(&headers(header::CONTENT_ENCODING, values));
+        let seen = {
+            let headers = headers(header::CONTENT_ENCODING, values);
+            Coded::of(&headers, Marks::of(&headers))
+        };
         assert_eq!(seen, coded, "{values:?}");
     }
 }

@@ -11,6 +11,7 @@ use tieline_app::{CallerPass, Class, Line, Refused, Terms, Told, Who, Wish};
 
 use crate::answer::AnswerBody;
 use crate::forward::{Call, forward, kept};
+use crate::marks::Marks;
 use crate::worker::Worker;
 
 /// `interactive` or `bulk`.
@@ -27,8 +28,11 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 const UNTOLD: Duration = Duration::from_secs(2);
 
 /// What the call asks for; none of it goes on to Dynamics.
-pub(crate) fn wish(headers: &HeaderMap) -> Result<Wish, Refused> {
+pub(crate) fn wish(headers: &HeaderMap, marks: Marks) -> Result<Wish, Refused> {
     let mut wish = Wish::default();
+    if !marks.has(Marks::OURS) {
+        return Ok(wish);
+    }
     if let Some(value) = headers.get(&PRIORITY) {
         let class = value.to_str().ok().and_then(Class::named);
         wish.class = Some(class.ok_or_else(|| {
@@ -76,7 +80,7 @@ pub(crate) async fn call(
     let app = &worker.inner.app;
     let admitted = app.call_admit(caller, line, terms).await?;
     let mut answer = in_time(terms, line, forward(worker, line, call)).await?;
-    let told = Told::read(answer.status().as_u16(), answer.headers(), app.now());
+    let told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
     if !told.is_refusal() {
         admitted.answered(&told);
         return Ok(answer);
@@ -97,7 +101,7 @@ pub(crate) async fn call(
         metrics::counter!("tieline_fair_waited_out_total").increment(1);
         admitted = Box::pin(app.call_admit_again(caller, line, terms)).await?;
         answer = Box::pin(in_time(terms, line, forward(worker, line, again))).await?;
-        told = Told::read(answer.status().as_u16(), answer.headers(), app.now());
+        told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
         if !told.is_refusal() {
             admitted.answered(&told);
             return Ok(answer);
@@ -187,7 +191,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(PRIORITY, HeaderValue::from_static(" Bulk"));
         headers.insert(DEADLINE, HeaderValue::from_static("2s"));
-        let wish = wish(&headers).expect("good");
+        let wish = wish(&headers, Marks::of(&headers)).expect("good");
         assert_eq!(wish.class, Some(Class::Bulk));
         assert_eq!(wish.deadline, Some(Duration::from_secs(2)));
     }
@@ -200,7 +204,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
-            let refused = wish(&headers).expect_err(value);
+            let refused = wish(&headers, Marks::of(&headers)).expect_err(value);
             assert_eq!((refused.status, refused.code), (400, code));
         }
     }

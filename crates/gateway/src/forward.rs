@@ -13,7 +13,7 @@ use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
 use crate::answer::AnswerBody;
 use crate::connect::ConnectError;
-use crate::inject::request_headers;
+use crate::inject::inject;
 use crate::keep::{CallBody, stalled};
 use crate::pool::Lease;
 use crate::upload::{Progress, Upload};
@@ -178,7 +178,8 @@ impl Sending {
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = Uri::from(self.target);
-        *request.headers_mut() = request_headers(self.headers, token, &line.host_header);
+        *request.headers_mut() = self.headers;
+        inject(request.headers_mut(), token, &line.host_header);
         Ready {
             request,
             progress: self.progress,

@@ -91,8 +91,21 @@ impl Framing {
                         Some(skipped) => at += skipped,
                     }
                 }
-                At::Path if matches!(bytes[at], b'<' | b'>' | b'`' | b'#') => return Some(at),
-                At::Query if matches!(bytes[at], b'"' | b'<' | b'>' | b'#') => return Some(at),
+                At::Path | At::Query => {
+                    let skipped = bytes[at..].iter().position(|byte| self.at.stops_at(*byte));
+                    let Some(skipped) = skipped else {
+                        return None;
+                    };
+                    at += skipped;
+                    if !matches!(bytes[at], b'?' | ..=b' ') {
+                        return Some(at);
+                    }
+                }
+                // Only two names are of interest, and most headers have others.
+                At::Header if rest > NAME_MAX && is_other(&bytes[at..]) => {
+                    self.at = At::Value;
+                    continue;
+                }
                 _ => {}
             }
             self.at = self.next(bytes[at]);
@@ -209,6 +222,29 @@ impl Framing {
             Some(length @ 1..) => At::Body(length),
             Some(0) | None => At::Begin,
         }
+    }
+}
+
+impl At {
+    /// Whether a byte of a target is looked at more closely.
+    fn stops_at(self, byte: u8) -> bool {
+        match byte {
+            b'<' | b'>' | b'#' | ..=b' ' => true,
+            b'?' | b'`' => self == At::Path,
+            b'"' => self == At::Query,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a header begins that is none of those that are looked for.
+fn is_other(line: &[u8]) -> bool {
+    let begins = |name: &[u8]| line[..name.len()].eq_ignore_ascii_case(name);
+    match line[0] {
+        b'c' | b'C' => !begins(b"content-length"),
+        b't' | b'T' => !begins(b"transfer-encoding"),
+        b'!'.. => true,
+        _ => false,
     }
 }
 

@@ -3,11 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::coding::Accepted;
+use crate::marks::Marks;
 
-/// Fields about one connection (RFC 9110, section 7.6.1), and those of HTTP/1.0 proxies. As names,
-/// not as text: every call looks for all of them, both ways.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
+/// Fields about one connection (RFC 9110, section 7.6.1) beside `Connection` itself, and those of
+/// HTTP/1.0 proxies.
+pub(crate) const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
@@ -17,29 +17,34 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// The request's headers as they go on: end-to-end fields untouched, the caller's own credentials
-/// and cookies left out, the account's token in.
-pub(crate) fn request_headers(
-    mut headers: HeaderMap,
-    token: &HeaderValue,
-    host: &HeaderValue,
-) -> HeaderMap {
-    remove_hop_by_hop(&mut headers);
-    remove_ours(&mut headers);
-    headers.remove(header::COOKIE);
+/// Makes a request's headers those that go on: end-to-end fields untouched, the caller's own
+/// credentials and cookies left out. What is still missing is the token.
+pub(crate) fn request_headers(headers: &mut HeaderMap, marks: Marks, accepted: Accepted) {
+    remove_hop_by_hop(headers, marks);
+    remove_ours(headers, marks);
+    if marks.has(Marks::COOKIE) {
+        headers.remove(header::COOKIE);
+    }
     // Links in answers are turned while they stream by, which takes a coding that can be undone.
-    let accepted = Accepted::of(&headers);
     headers.insert(header::ACCEPT_ENCODING, accepted.for_upstream());
     // hyper has answered 100 Continue to the client itself.
-    headers.remove(header::EXPECT);
+    if marks.has(Marks::EXPECT) {
+        headers.remove(header::EXPECT);
+    }
+}
+
+/// Puts the account's token in, and the organization's name.
+pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue, host: &HeaderValue) {
     headers.insert(header::HOST, host.clone());
     headers.insert(header::AUTHORIZATION, token.clone());
-    headers
 }
 
 /// Removes the headers that are between a caller and the gateway: its key and its wishes on the way
 /// there, and on the way back what only the gateway may say.
-pub(crate) fn remove_ours(headers: &mut HeaderMap) {
+pub(crate) fn remove_ours(headers: &mut HeaderMap, marks: Marks) {
+    if !marks.has(Marks::OURS) {
+        return;
+    }
     let ours = |name: &&HeaderName| name.as_str().starts_with("tieline-");
     let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
     for name in names {
@@ -48,19 +53,24 @@ pub(crate) fn remove_ours(headers: &mut HeaderMap) {
 }
 
 /// Removes what is about one connection only, on the way there and on the way back.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, marks: Marks) {
+    if marks.has(Marks::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    if marks.has(Marks::HOP_BY_HOP) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -92,7 +102,11 @@ mod tests {
         headers.append("prefer", HeaderValue::from_static("return=representation"));
         let token = HeaderValue::from_static("Bearer secret");
         let host = HeaderValue::from_static("contoso.crm.dynamics.com");
-        let sent = request_headers(headers, &token, &host);
+        let marks = Marks::of(&headers);
+        let accepted = Accepted::of(&headers, marks);
+        let mut sent = headers;
+        request_headers(&mut sent, marks, accepted);
+        inject(&mut sent, &token, &host);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tieline_app::Line;
 use tieline_core::AccountId;
 
@@ -16,7 +17,7 @@ const MAX: usize = 1024;
 
 /// What was made for earlier calls of a worker: for each account the last one.
 #[derive(Debug, Default)]
-pub(crate) struct Known(RefCell<HashMap<AccountId, Entry>>);
+pub(crate) struct Known(RefCell<HashMap<AccountId, Entry, RandomState>>);
 
 /// What the ends of a call are made of.
 pub(crate) struct Way<'a> {

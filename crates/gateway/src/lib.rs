@@ -24,6 +24,7 @@ mod keep;
 mod known;
 mod links;
 mod local;
+mod marks;
 mod observe;
 mod part;
 mod patience;

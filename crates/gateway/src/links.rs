@@ -8,8 +8,9 @@
 //! front of it, so a bare quote right behind `@odata.nextLink` ends a string; and where a colon
 //! follows, that string was a key.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use aho_corasick::packed::Searcher;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::address::{Escapes, Turning, Verdict, Whole};
@@ -32,6 +33,14 @@ const LINKS: [&[u8]; 12] = [
 ];
 /// As long as the longest of them with `odata.` in front.
 const NAME_MAX: usize = 21;
+/// How a link annotation may begin: with an `@`, or the escape of one, and the first letter of a
+/// name above or an escape. Pages are full of other annotations, which begin otherwise.
+const BEGINNINGS: [&str; 13] = [
+    "@o", "@n", "@d", "@c", "@i", "@e", "@r", "@a", "@m", "@t", "@b", "@\\", AT_ESCAPED,
+];
+const AT_ESCAPED: &str = r"\u0040";
+/// None on processors without vectors that it knows.
+static SEARCHER: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(BEGINNINGS));
 
 /// Turns the links of one document.
 #[derive(Debug)]
@@ -182,6 +191,58 @@ impl Links {
 
     /// Most of a document is text: it is skipped, not stepped through.
     fn skip(&mut self, piece: &[u8], at: usize) -> usize {
+        let Some(searcher) = SEARCHER.as_ref().filter(|_| self.state == State::Scan) else {
+            return self.skip_slowly(piece, at);
+        };
+        let mut from = at;
+        while let Some(found) = searcher.find_in(piece, (from..piece.len()).into()) {
+            let found = found.start();
+            if !is_escaped(&piece[at..found]) {
+                return if piece[found] == b'@' {
+                    self.read_name(piece, found + 1)
+                } else {
+                    self.begin_name();
+                    self.state = State::Name;
+                    found + AT_ESCAPED.len()
+                };
+            }
+            from = found + 1;
+        }
+        // The next piece may go on with what this one ends in.
+        let rest = piece.len().saturating_sub(AT_ESCAPED.len() - 1).max(at);
+        if rest > at && is_escaped(&piece[at..rest]) {
+            self.state = State::Escape(Where::Text);
+            return rest;
+        }
+        self.skip_slowly(piece, rest)
+    }
+
+    /// Reads a name in one go, where all of it is there and nothing in it is escaped.
+    fn read_name(&mut self, piece: &[u8], at: usize) -> usize {
+        self.state = self.begin_name();
+        let name = &piece[at..piece.len().min(at + NAME_MAX + 1)];
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
+        let Some(end) = name.iter().position(|byte| !part(byte)) else {
+            return at;
+        };
+        match name[end] {
+            b'"' => {
+                let is_link = is_link(&name[..end]);
+                self.state = if is_link { State::Colon } else { State::Scan };
+                at + end + 1
+            }
+            b'@' | b'\\' => at,
+            _ => {
+                self.state = State::Scan;
+                at + end
+            }
+        }
+    }
+
+    fn skip_slowly(&mut self, piece: &[u8], at: usize) -> usize {
+        if at >= piece.len() {
+            return at;
+        }
         let end = match self.state {
             State::ListText => b'"',
             _ => b'@',
@@ -231,9 +292,18 @@ impl Links {
     }
 
     fn is_link(&self) -> bool {
-        let name = &self.name[..self.name_len];
-        LINKS.contains(&name.strip_prefix(b"odata.").unwrap_or(name))
+        is_link(&self.name[..self.name_len])
     }
+}
+
+fn is_link(name: &[u8]) -> bool {
+    LINKS.contains(&name.strip_prefix(b"odata.").unwrap_or(name))
+}
+
+/// Whether what follows has a backslash in front of it that counts: one of two is only text.
+fn is_escaped(before: &[u8]) -> bool {
+    let others = before.iter().rev().take_while(|byte| **byte == b'\\');
+    others.count() % 2 == 1
 }
 
 #[cfg(test)]

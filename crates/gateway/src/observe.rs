@@ -11,11 +11,17 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method};
+use foldhash::fast::RandomState;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use metrics::{Counter, Histogram};
 use rand::Rng as _;
 use tieline_app::{CallerPass, Line};
 use tieline_core::{AccountId, ConsumerId};
+
+use crate::marks::Marks;
+
+/// How a caller names its call (W3C Trace Context).
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Accounts with series of their own; those that are used later share one.
 const NAMED_MAX: usize = 1000;
@@ -44,7 +50,7 @@ type Owner = (Option<AccountId>, ConsumerId);
 #[derive(Debug)]
 pub(crate) struct Meters {
     named: Arc<Named>,
-    series: RefCell<HashMap<Owner, Rc<Series>>>,
+    series: RefCell<HashMap<Owner, Rc<Series>, RandomState>>,
 }
 
 /// The counters of one account and consumer.
@@ -129,17 +135,15 @@ fn calls_of(account: &str, consumer: &str, status: u16, failed: &'static str) ->
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) trace_id: TraceId,
-    method: Method,
     began: Instant,
     pub(crate) line: Option<Arc<Line>>,
     pub(crate) caller: Option<Arc<CallerPass>>,
 }
 
 impl Seen {
-    pub(crate) fn new(method: &Method, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, marks: Marks) -> Self {
         Self {
-            trace_id: TraceId::of(headers),
-            method: method.clone(),
+            trace_id: TraceId::of(headers, marks),
             began: Instant::now(),
             line: None,
             caller: None,
@@ -147,7 +151,13 @@ impl Seen {
     }
 
     /// Writes it down.
-    pub(crate) fn answered(&self, meters: &Meters, status: u16, failed: &'static str) {
+    pub(crate) fn answered(
+        &self,
+        meters: &Meters,
+        method: &Method,
+        status: u16,
+        failed: &'static str,
+    ) {
         let elapsed = self.began.elapsed();
         let account = self.line.as_ref().map_or("", |line| &line.name);
         let consumer = self
@@ -165,7 +175,7 @@ impl Seen {
         }
         tracing::debug!(
             trace_id = self.trace_id.as_str(),
-            method = %self.method,
+            %method,
             account,
             consumer,
             status,
@@ -184,8 +194,11 @@ impl TraceId {
     const LENGTH: usize = 32;
 
     /// That of the caller's `traceparent`, or one of our own.
-    fn of(headers: &HeaderMap) -> Self {
-        let given = headers.get("traceparent").map(HeaderValue::as_bytes);
+    fn of(headers: &HeaderMap, marks: Marks) -> Self {
+        if !marks.has(Marks::TRACEPARENT) {
+            return Self::random();
+        }
+        let given = headers.get(&TRACEPARENT).map(HeaderValue::as_bytes);
         let given = given.and_then(|value| value.split(|byte| *byte == b'-').nth(1));
         match given.and_then(|id| <[u8; Self::LENGTH]>::try_from(id).ok()) {
             Some(id) if id.iter().all(u8::is_ascii_hexdigit) => Self(id),
@@ -222,14 +235,17 @@ mod tests {
         let given = "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         headers.insert("traceparent", HeaderValue::from_static(given));
         assert_eq!(
-            TraceId::of(&headers).as_str(),
+            TraceId::of(&headers, Marks::of(&headers)).as_str(),
             "0AF7651916cd43dd8448eb211c80319c"
         );
         for wrong in ["00-xyz-b7ad6b7169203331-01", "", "00"] {
             headers.insert("traceparent", HeaderValue::from_static(wrong));
-            let made = TraceId::of(&headers);
+            let made = TraceId::of(&headers, Marks::of(&headers));
             assert!(made.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
-            assert_ne!(made.as_str(), TraceId::of(&headers).as_str());
+            assert_ne!(
+                made.as_str(),
+                TraceId::of(&headers, Marks::of(&headers)).as_str()
+            );
         }
     }
 

@@ -1,11 +1,14 @@
 //! The heads in a batch: those of its parts, and those of the requests and answers in them.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 
 use crate::address::{Side, Turning};
 
 /// Headers that hold an address of the organization, in answers and in parts of them.
 pub(crate) const ADDRESSES: [&str; 3] = ["location", "content-location", "odata-entityid"];
+const MULTIPART: &str = "multipart/";
 /// What a caller shows to the gateway, which is not for Dynamics.
 const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
@@ -26,10 +29,10 @@ impl Kind {
     /// What a `Content-Type` says.
     pub(crate) fn of(value: &str) -> Self {
         let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
-        let kind = kind.trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "application/http" => Self::Http,
-            "application/json" | "text/json" => match parameter(parameters, "charset") {
+        let kind = kind.trim();
+        let is = |known: &str| kind.eq_ignore_ascii_case(known);
+        if is("application/json") || is("text/json") {
+            return match parameter(parameters, "charset") {
                 // RFC 8259, section 8.1: nothing else is exchanged; where it is, it is not read.
                 Some(charset)
                     if !["utf-8", "utf8", "us-ascii"]
@@ -39,13 +42,21 @@ impl Kind {
                     Self::Other
                 }
                 _ => Self::Json,
-            },
-            kind if kind.starts_with("multipart/") => match parameter(parameters, "boundary") {
-                Some(boundary) if !boundary.is_empty() => Self::Multipart(boundary.into_bytes()),
-                _ => Self::Other,
-            },
-            _ => Self::Other,
+            };
         }
+        if is("application/http") {
+            return Self::Http;
+        }
+        let multipart = kind.get(..MULTIPART.len());
+        if multipart.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART)) {
+            return match parameter(parameters, "boundary") {
+                Some(boundary) if !boundary.is_empty() => {
+                    Self::Multipart(boundary.into_owned().into_bytes())
+                }
+                _ => Self::Other,
+            };
+        }
+        Self::Other
     }
 
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
@@ -57,13 +68,13 @@ impl Kind {
 }
 
 /// A parameter of a media type, bare or quoted (RFC 9110, section 5.6.6).
-fn parameter(parameters: &str, wanted: &str) -> Option<String> {
+fn parameter<'a>(parameters: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let mut rest = parameters;
     loop {
         rest = rest.trim_start_matches([';', ' ', '\t']);
         let (name, after) = rest.split_once('=')?;
         let after = after.trim_start();
-        let value;
+        let value: Cow<'_, str>;
         if let Some(quoted) = after.strip_prefix('"') {
             let mut text = String::new();
             let mut characters = quoted.char_indices();
@@ -78,11 +89,11 @@ fn parameter(parameters: &str, wanted: &str) -> Option<String> {
                     other => text.push(other),
                 }
             }
-            value = text;
+            value = text.into();
             rest = &quoted[end..];
         } else {
             let end = after.find(';').unwrap_or(after.len());
-            value = after[..end].trim_end().to_owned();
+            value = after[..end].trim_end().into();
             rest = &after[end..];
         }
         if name.trim().eq_ignore_ascii_case(wanted) {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tieline_app::Line;
@@ -24,7 +25,7 @@ const IDLE_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Pool {
     connector: Connector,
-    origins: RefCell<HashMap<Rc<str>, Origin>>,
+    origins: RefCell<HashMap<Box<str>, Rc<Origin>, RandomState>>,
     idle: Cell<usize>,
     now: Rc<Cell<u32>>,
 }
@@ -36,8 +37,8 @@ struct Origin {
         clippy::vec_box,
         reason = "a connection goes to a call and comes back; only its address is copied"
     )]
-    idle: Vec<Box<Wire>>,
-    http2: Option<http2::SendRequest<Outgoing>>,
+    idle: RefCell<Vec<Box<Wire>>>,
+    http2: RefCell<Option<http2::SendRequest<Outgoing>>>,
 }
 
 /// A connection to make one call on.
@@ -49,7 +50,7 @@ pub(crate) enum Lease {
 /// A connection that comes back to its pool.
 pub(crate) struct Leased {
     pub(crate) wire: Box<Wire>,
-    origin: Rc<str>,
+    origin: Rc<Origin>,
     pool: Rc<Pool>,
 }
 
@@ -66,22 +67,23 @@ impl Pool {
 
     /// An idle connection to a line's organization.
     pub(crate) fn idle(self: &Rc<Self>, line: &Line) -> Option<Lease> {
-        let mut origins = self.origins.borrow_mut();
-        let (name, _) = origins.get_key_value(line.origin.as_str())?;
-        let name = Rc::clone(name);
-        let origin = origins.get_mut(&name)?;
-        if let Some(sender) = &origin.http2 {
+        let origin = Rc::clone(self.origins.borrow().get(line.origin.as_str())?);
+        let mut http2 = origin.http2.borrow_mut();
+        if let Some(sender) = &*http2 {
             if sender.is_ready() {
                 return Some(Lease::Http2(sender.clone()));
             }
-            origin.http2 = None;
+            *http2 = None;
         }
-        while let Some(mut wire) = origin.idle.pop() {
+        drop(http2);
+        let mut idle = origin.idle.borrow_mut();
+        while let Some(mut wire) = idle.pop() {
             self.idle.set(self.idle.get() - 1);
             if wire.is_free() {
+                drop(idle);
                 return Some(Lease::Http1(Leased {
                     wire,
-                    origin: name,
+                    origin,
                     pool: Rc::clone(self),
                 }));
             }
@@ -92,12 +94,12 @@ impl Pool {
     /// A new connection to a line's organization.
     pub(crate) async fn connect(self: &Rc<Self>, line: &Line) -> Result<Lease, ConnectError> {
         let socket = self.connector.connect(line).await?;
-        let name = self.name(line);
+        let origin = self.origin(line);
         if !socket.chose_http2() {
             let wire = Wire::open(socket).await.map_err(ConnectError::Http2)?;
             return Ok(Lease::Http1(Leased {
                 wire,
-                origin: name,
+                origin,
                 pool: Rc::clone(self),
             }));
         }
@@ -112,28 +114,20 @@ impl Pool {
                 tracing::debug!(%error, "a connection to Dynamics ended");
             }
         });
-        let mut origins = self.origins.borrow_mut();
-        origins.entry(name).or_default().http2 = Some(sender.clone());
+        *origin.http2.borrow_mut() = Some(sender.clone());
         Ok(Lease::Http2(sender))
     }
 
-    fn name(&self, line: &Line) -> Rc<str> {
-        let origins = self.origins.borrow();
-        origins.get_key_value(line.origin.as_str()).map_or_else(
-            || Rc::from(line.origin.as_str()),
-            |(name, _)| Rc::clone(name),
-        )
+    fn origin(&self, line: &Line) -> Rc<Origin> {
+        let mut origins = self.origins.borrow_mut();
+        Rc::clone(origins.entry(line.origin.as_str().into()).or_default())
     }
 
-    fn put(&self, name: Rc<str>, mut wire: Box<Wire>) {
-        if self.idle.get() >= IDLE_MAX {
-            return;
-        }
-        let mut origins = self.origins.borrow_mut();
-        let origin = origins.entry(name).or_default();
-        if origin.idle.len() < IDLE_PER_ORIGIN {
+    fn put(&self, origin: &Origin, mut wire: Box<Wire>) {
+        let mut idle = origin.idle.borrow_mut();
+        if self.idle.get() < IDLE_MAX && idle.len() < IDLE_PER_ORIGIN {
             wire.idle_since = self.now.get();
-            origin.idle.push(wire);
+            idle.push(wire);
             self.idle.set(self.idle.get() + 1);
         }
     }
@@ -143,15 +137,15 @@ impl Pool {
         let oldest = self.now.get().saturating_sub(IDLE);
         let mut kept = 0;
         self.origins.borrow_mut().retain(|_, origin| {
-            origin
-                .idle
-                .retain_mut(|wire| wire.idle_since >= oldest && wire.is_free());
-            kept += origin.idle.len();
-            let http2 = origin.http2.as_ref();
-            if http2.is_some_and(http2::SendRequest::is_closed) {
-                origin.http2 = None;
+            let mut idle = origin.idle.borrow_mut();
+            idle.retain_mut(|wire| wire.idle_since >= oldest && wire.is_free());
+            kept += idle.len();
+            let mut http2 = origin.http2.borrow_mut();
+            if http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
+                *http2 = None;
             }
-            !origin.idle.is_empty() || origin.http2.is_some()
+            // Connections that are in use come back to where they were taken from.
+            !idle.is_empty() || http2.is_some() || Rc::strong_count(origin) > 1
         });
         self.idle.set(kept);
     }
@@ -161,7 +155,7 @@ impl Leased {
     /// Puts the connection aside for the next call, if it can take one.
     pub(crate) fn give_back(mut self) {
         if self.wire.is_free() {
-            self.pool.put(self.origin, self.wire);
+            self.pool.put(&self.origin, self.wire);
         }
     }
 }
@@ -169,7 +163,7 @@ impl Leased {
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Origin")
-            .field("idle", &self.idle.len())
+            .field("idle", &self.idle.borrow().len())
             .finish_non_exhaustive()
     }
 }

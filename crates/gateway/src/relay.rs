@@ -10,6 +10,7 @@ use tieline_app::{Refused, Who};
 use crate::address::{Ends, Turning};
 use crate::coding::{Accepted, Coded, Coding};
 use crate::inject::{remove_hop_by_hop, remove_ours};
+use crate::marks::Marks;
 use crate::part::{ADDRESSES, Kind};
 use crate::turn::{Passing, Turner};
 
@@ -23,10 +24,8 @@ pub(crate) const DIGESTS: [HeaderName; 4] = [
 
 /// An answer that must not be passed on: its sender and its receiver could take different bytes for
 /// its end (RFC 9112, section 6.3), or it is no answer at all.
-pub(crate) fn check<B>(answer: &Response<B>) -> Result<(), Refused> {
-    let headers = answer.headers();
-    let both = headers.contains_key(header::TRANSFER_ENCODING)
-        && headers.contains_key(header::CONTENT_LENGTH);
+pub(crate) fn check<B>(answer: &Response<B>, marks: Marks) -> Result<(), Refused> {
+    let both = marks.has(Marks::TRANSFER_ENCODING) && marks.has(Marks::CONTENT_LENGTH);
     let detail = if both {
         "Dynamics said the length of its answer in two ways that exclude each other, so that its \
          end cannot be told for certain."
@@ -46,6 +45,7 @@ pub(crate) fn check<B>(answer: &Response<B>) -> Result<(), Refused> {
 /// An answer on its way back: its addresses lead here, and cookies stay inside.
 pub(crate) fn relay<B>(
     answer: Response<B>,
+    marks: Marks,
     method: &Method,
     accepted: Accepted,
     ends: &Ends,
@@ -55,17 +55,21 @@ where
 {
     let (mut head, body) = answer.into_parts();
     let headers = &mut head.headers;
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, marks);
     // Nothing but the gateway itself speaks in the gateway's name.
-    remove_ours(headers);
+    remove_ours(headers, marks);
     // Microsoft advises to drop the affinity cookie, and no other is meant for the caller.
-    headers.remove(header::SET_COOKIE);
-    turn_addresses(headers, || ends.back());
+    if marks.has(Marks::SET_COOKIE) {
+        headers.remove(header::SET_COOKIE);
+    }
+    if marks.has(Marks::ADDRESSED) {
+        turn_addresses(headers, || ends.back());
+    }
 
     // A part of a document cannot be read as one.
     let partial = head.status == StatusCode::PARTIAL_CONTENT;
     let kind = Kind::of_headers(headers);
-    let coded = Coded::of(headers);
+    let coded = Coded::of(headers, marks);
     let turner = match coded {
         _ if partial => None,
         Coded::Otherwise => None,
@@ -75,10 +79,7 @@ where
         return Response::from_parts(head, Passing::untouched(body));
     };
     // Another address has another length, also where only the head was asked for.
-    headers.remove(header::CONTENT_LENGTH);
-    for digest in &DIGESTS {
-        headers.remove(digest);
-    }
+    unsay_length(headers, marks);
     let (from, to) = recode(headers, coded, accepted);
     let bodiless = method == Method::HEAD
         || matches!(
@@ -91,6 +92,18 @@ where
         Passing::turned(body, turner, from, to)
     };
     Response::from_parts(head, body)
+}
+
+/// Removes what is only true of the bytes as they came.
+pub(crate) fn unsay_length(headers: &mut HeaderMap, marks: Marks) {
+    if marks.has(Marks::CONTENT_LENGTH) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if marks.has(Marks::DIGEST) {
+        for digest in &DIGESTS {
+            headers.remove(digest);
+        }
+    }
 }
 
 /// How the body is undone, and how it is done again.
@@ -127,7 +140,7 @@ fn vary_by_encoding(headers: &mut HeaderMap) {
 }
 
 /// Headers that hold addresses, and how; those of the parts of a batch are the same.
-const ADDRESSED: [(HeaderName, Form); 4] = [
+pub(crate) const ADDRESSED: [(HeaderName, Form); 4] = [
     (HeaderName::from_static(ADDRESSES[0]), Form::One),
     (HeaderName::from_static(ADDRESSES[1]), Form::One),
     (HeaderName::from_static(ADDRESSES[2]), Form::One),
@@ -156,7 +169,7 @@ fn turn_addresses(headers: &mut HeaderMap, turning: impl Fn() -> Arc<Turning>) {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Form {
+pub(crate) enum Form {
     One,
     List,
 }
@@ -216,7 +229,8 @@ mod tests {
                     .headers_mut()
                     .append(*name, HeaderValue::from_static(value));
             }
-            check(&answer).map_err(|refused| refused.code)
+            let marks = Marks::of(answer.headers());
+            check(&answer, marks).map_err(|refused| refused.code)
         };
         let (length, chunked) = (("content-length", "3"), ("transfer-encoding", "chunked"));
         assert_eq!(answer(&[length]), Ok(()));

@@ -1,12 +1,12 @@
 //! Phase two: which account is meant, and what of the address is for Dynamics.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 use tieline_app::{Refused, Who};
 
 /// The header that names an account.
-pub(crate) const ACCOUNT_HEADER: &str = "tieline-account";
+pub(crate) const ACCOUNT_HEADER: HeaderName = HeaderName::from_static("tieline-account");
 
 /// An address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ fn label_of<'a>(authority: &'a str, suffix: &str) -> Option<&'a str> {
 }
 
 fn by_header(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(ACCOUNT_HEADER)?;
+    let value = headers.get(&ACCOUNT_HEADER)?;
     // Names that are not ASCII come percent-encoded, as in the path.
     let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
     let decoded = percent_decode_str(text).decode_utf8().ok()?;

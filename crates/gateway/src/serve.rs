@@ -27,12 +27,14 @@ use crate::cors::{is_preflight, open, preflight};
 use crate::fair;
 use crate::forward::Call;
 use crate::guest::Calling;
+use crate::inject::request_headers;
 use crate::keep::CallBody;
 use crate::known::Way;
+use crate::marks::Marks;
 use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
-use crate::relay::{DIGESTS, check, relay};
+use crate::relay::{check, relay, unsay_length};
 use crate::route::{Route, authority, is_beneath, route};
 use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
@@ -142,27 +144,37 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     scheme: &'static str,
 ) -> Result<Response<Told>, Infallible> {
-    let version = request.version();
+    let (mut head, body) = request.into_parts();
+    let version = head.version;
     let told = |body| Told {
         body,
         failed: None,
         version,
         calling,
     };
-    if request.uri().path() == "/healthz" {
+    if head.uri.path() == "/healthz" {
         let body = Either::Right(Full::new(Bytes::from_static(b"ok\n")));
         return Ok(Response::new(told(body)));
     }
-    let mut seen = Seen::new(request.method(), request.headers());
+    let marks = Marks::of(&head.headers);
+    let mut seen = Seen::new(&head.headers, marks);
     let allowed = &worker.inner.settings.allowed_origins;
-    let asks = is_preflight(request.method(), request.headers());
-    let origin = request.headers().get(header::ORIGIN);
-    let origin = origin.filter(|_| !asks).cloned();
-    let uri = request.uri().clone();
-    let passed = if asks {
-        preflight(allowed, request.headers()).map(|answer| answer.map(Either::Right))
+    let origin = if marks.has(Marks::ORIGIN) {
+        head.headers.get(header::ORIGIN).cloned()
     } else {
-        let passed = pass(&worker, request, scheme, &mut seen).await;
+        None
+    };
+    let asks = origin.is_some() && is_preflight(&head.method, &head.headers);
+    let passed = if asks {
+        preflight(allowed, &head.headers).map(|answer| answer.map(Either::Right))
+    } else {
+        let call = Came {
+            head: &mut head,
+            marks,
+            body,
+            scheme,
+        };
+        let passed = pass(&worker, call, &mut seen).await;
         passed.map(|answer| answer.map(Either::Left))
     };
     let (mut answer, failed) = match passed {
@@ -172,7 +184,7 @@ pub(crate) async fn answer(
             (answer, if refused { "dynamics" } else { "" })
         }
         Err(refused) => {
-            let answer = refuse(&refused, uri.path(), seen.trace_id.as_str());
+            let answer = refuse(&refused, head.uri.path(), seen.trace_id.as_str());
             (answer.map(Either::Right), refused.who.as_str())
         }
     };
@@ -183,23 +195,36 @@ pub(crate) async fn answer(
     if let Some(id) = seen.trace_id.header() {
         headers.insert(TRACE_ID, id);
     }
-    if let Some(origin) = origin {
+    if let Some(origin) = origin.filter(|_| !asks) {
         open(allowed, &origin, headers);
     }
-    seen.answered(&worker.meters, answer.status().as_u16(), failed);
+    let status = answer.status().as_u16();
+    seen.answered(&worker.meters, &head.method, status, failed);
     Ok(answer.map(told))
+}
+
+/// A call as it came.
+struct Came<'a> {
+    head: &'a mut Parts,
+    marks: Marks,
+    body: Incoming,
+    scheme: &'static str,
 }
 
 /// Admit, route, wait, inject, forward, relay.
 async fn pass(
     worker: &Worker,
-    request: Request<Incoming>,
-    scheme: &'static str,
+    came: Came<'_>,
     seen: &mut Seen,
 ) -> Result<Response<Relayed>, Refused> {
+    let Came {
+        head,
+        marks,
+        body,
+        scheme,
+    } = came;
     let Inner { app, settings, .. } = &*worker.inner;
-    let (head, body) = request.into_parts();
-    let caller = admit(worker, &head.headers).await?;
+    let caller = admit(worker, &head.headers, marks).await?;
     let caller = seen.caller.insert(caller);
     let suffix = settings.host_suffix.as_deref();
     let Route {
@@ -211,15 +236,16 @@ async fn pass(
     let line = seen.line.insert(find(worker, account, others).await?);
     app.caller_may_use(caller, line)?;
 
-    let terms = app.call_terms(caller, &fair::wish(&head.headers)?);
+    let terms = app.call_terms(caller, &fair::wish(&head.headers, marks)?);
 
-    let ends = ends(worker, line, &head, &prefix, scheme);
-    let mut headers = head.headers;
-    let turner = turner(&mut headers, &ends);
+    let ends = ends(worker, line, head, marks, &prefix, scheme);
+    let mut headers = std::mem::take(&mut head.headers);
+    let turner = turner(&mut headers, marks, &ends);
     let body = CallBody::of(body, settings, turner);
     let body = fair::before_deadline(&terms, body).await?;
     say_nothing(&body, &head.method, &mut headers);
-    let accepted = Accepted::of(&headers);
+    let accepted = Accepted::of(&headers, marks);
+    request_headers(&mut headers, marks, accepted);
     let call = Call {
         method: head.method.clone(),
         target: beneath(&line.front, queried(target, &ends))?,
@@ -229,14 +255,17 @@ async fn pass(
     // The one place where a call waits for its turn: what can be kept of it is here by now, so
     // that a slow sender takes no place at Dynamics.
     let answer = fair::call(worker, caller, line, &terms, call).await?;
-    check(&answer)?;
-    Ok(at_hand(relay(answer, &head.method, accepted, &ends)).await)
+    let marks = Marks::of(answer.headers());
+    check(&answer, marks)?;
+    let mut answer = relay(answer, marks, &head.method, accepted, &ends);
+    at_hand(&mut answer).await;
+    Ok(answer)
 }
 
 /// What turns the links in the caller's body, where it can have any.
-fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
+fn turner(headers: &mut HeaderMap, marks: Marks, ends: &Ends) -> Option<Turner> {
     // What is compressed passes as it is.
-    let plain = Coded::of(headers) == Coded::Plain;
+    let plain = Coded::of(headers, marks) == Coded::Plain;
     let kind = if plain {
         Kind::of_headers(headers)
     } else {
@@ -244,10 +273,7 @@ fn turner(headers: &mut HeaderMap, ends: &Ends) -> Option<Turner> {
     };
     let turner = Turner::of(&kind, || ends.there())?;
     // Another address has another length.
-    headers.remove(header::CONTENT_LENGTH);
-    for digest in &DIGESTS {
-        headers.remove(digest);
-    }
+    unsay_length(headers, marks);
     Some(turner)
 }
 
@@ -305,6 +331,7 @@ fn ends(
     worker: &Worker,
     line: &Arc<Line>,
     head: &Parts,
+    marks: Marks,
     prefix: &str,
     scheme: &'static str,
 ) -> Rc<Ends> {
@@ -316,7 +343,7 @@ fn ends(
     let scheme = match called {
         Some(called) => {
             let suffix = settings.host_suffix.as_deref();
-            match (forwarded_scheme(&head.headers), known) {
+            match (forwarded_scheme(&head.headers, marks), known) {
                 _ if scheme == "https" => scheme,
                 (Some(forwarded), _) => forwarded,
                 (None, Some((known, _))) if is_beneath(called, suffix) => known,

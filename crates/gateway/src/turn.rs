@@ -140,7 +140,7 @@ impl<B: Body> Passing<B> {
 
 /// Takes what of an answer is there already: a short one most often is, all of it, and goes out with
 /// its length, in one piece.
-pub(crate) async fn at_hand<B>(mut answer: Response<Passing<B>>) -> Response<Passing<B>>
+pub(crate) async fn at_hand<B>(answer: &mut Response<Passing<B>>)
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -152,7 +152,6 @@ where
         })
         .await;
     }
-    answer
 }
 
 impl<E> Turned<E> {

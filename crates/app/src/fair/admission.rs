@@ -4,12 +4,10 @@
 //! queue and is woken by whoever makes room: an answer, or a timer of which each account has one at
 //! most. Who hangs up leaves the queue at once, because its place is dropped with it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use papaya::HashMap as ConcurrentMap;
 use tieline_core::{AccountId, AccountLimits, ConsumerId, ConsumerLimits};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +17,7 @@ use super::court::{Ask, Court, Verdict};
 use super::queue::{Flow, Ticket};
 use super::rate::Rate;
 use super::{Class, Micros, Rules, Terms, Told};
+use crate::maps::{ConcurrentMap, HashMap};
 
 /// No timer is set.
 const NEVER: Micros = Micros::MAX;
@@ -113,8 +112,8 @@ impl Fair {
                 home: OnceLock::new(),
             }),
             server: ulid::Ulid::new().to_string(),
-            places: ConcurrentMap::new(),
-            rates: ConcurrentMap::new(),
+            places: ConcurrentMap::default(),
+            rates: ConcurrentMap::default(),
             told: Mutex::new(Some(told)),
         }
     }
@@ -263,7 +262,7 @@ impl Standing {
             court.answered_at = self.hub.now();
             Box::new(State {
                 court,
-                waiters: HashMap::new(),
+                waiters: HashMap::default(),
                 next: 0,
                 timer: NEVER,
             })

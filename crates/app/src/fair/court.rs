@@ -2,8 +2,6 @@
 //!
 //! Nothing here waits, and time is an argument: hours are simulated in milliseconds.
 
-use std::collections::HashMap;
-
 use super::gate::{Gate, Hungry};
 use super::lane::{Lane, Room};
 use super::pace::Pace;
@@ -11,6 +9,7 @@ use super::queue::{Flow, Queue, Ticket};
 use super::told::{Limit, Refusal, Told};
 use super::window::Spent;
 use super::{Class, Micros, Rules, SECOND};
+use crate::maps::HashMap;
 
 /// Web servers that are told apart; more than that count as one.
 const LANES_MAX: usize = 64;
@@ -64,7 +63,8 @@ pub(super) struct Court {
     pub(super) sharers: u32,
     pub(super) gate: Gate,
     pub(super) queue: Queue,
-    lanes: HashMap<u64, Lane>,
+    /// Few, and most often one.
+    lanes: Vec<(u64, Lane)>,
     pub(super) paused_until: Micros,
     /// Microsoft has refused a call for what was used. Until then an organization that never says
     /// what is left, such as one on premises, is not taken to have limits.
@@ -87,15 +87,15 @@ impl Court {
             sharers: 1,
             gate: Gate::new(),
             queue: Queue::default(),
-            lanes: HashMap::new(),
+            lanes: Vec::new(),
             paused_until: 0,
             refused_once: false,
             untold: 0,
             each: 0,
             answered_at: 0,
             throttled: 0,
-            tallies: HashMap::new(),
-            paces: HashMap::new(),
+            tallies: HashMap::default(),
+            paces: HashMap::default(),
         }
     }
 
@@ -181,7 +181,7 @@ impl Court {
             return class;
         };
         let (pace, fits) = (*pace, self.fits_a_window(now));
-        let limited = self.refused_once || self.lanes.values().any(Lane::is_told);
+        let limited = self.refused_once || self.lanes.iter().any(|(_, lane)| lane.is_told());
         if limited && pace.is_a_job(now, rules.window, fits) {
             Class::Bulk
         } else {
@@ -191,8 +191,8 @@ impl Court {
 
     /// Calls that fit into a window, at all web servers that are known.
     fn fits_a_window(&self, now: Micros) -> i64 {
-        let ours = |lane: &Lane| lane.requests(&self.rules, now).ours.max(0);
-        let all: i64 = self.lanes.values().map(ours).sum();
+        let ours = |(_, lane): &(u64, Lane)| lane.requests(&self.rules, now).ours.max(0);
+        let all: i64 = self.lanes.iter().map(ours).sum();
         let one = i64::try_from(self.rules.requests).unwrap_or(i64::MAX);
         if all > 0 { all } else { one }
     }
@@ -227,7 +227,7 @@ impl Court {
         let under_way = u64::from(self.gate.running()).div_ceil(lanes);
         let each = self.each;
         let mut latest = None;
-        for lane in self.lanes.values_mut() {
+        for (_, lane) in &mut self.lanes {
             if !self.refused_once && !lane.is_told() {
                 continue;
             }
@@ -281,18 +281,22 @@ impl Court {
 
     fn count(&mut self, now: Micros, class: Class, spent: Spent, told: &Told) {
         let rules = self.rules;
-        let known = self.lanes.contains_key(&told.server);
-        if !known {
+        let place = |lanes: &[(u64, Lane)], server| lanes.iter().position(|(s, _)| *s == server);
+        let at = place(&self.lanes, told.server).unwrap_or_else(|| {
             let gone = |lane: &Lane| now.saturating_sub(lane.seen) > rules.window;
-            self.lanes.retain(|_, lane| !gone(lane));
-        }
-        let server = if known || self.lanes.len() < LANES_MAX {
-            told.server
-        } else {
-            0
-        };
-        let lane = self.lanes.entry(server);
-        let lane = lane.or_insert_with(|| Lane::new(&rules, now));
+            self.lanes.retain(|(_, lane)| !gone(lane));
+            let server = if self.lanes.len() < LANES_MAX {
+                told.server
+            } else {
+                0
+            };
+            place(&self.lanes, server).unwrap_or_else(|| {
+                self.lanes.reserve_exact(1);
+                self.lanes.push((server, Lane::new(&rules, now)));
+                self.lanes.len() - 1
+            })
+        });
+        let (_, lane) = &mut self.lanes[at];
         lane.advance(&rules, now);
         lane.answered(&rules, now, class, spent, told.left);
     }
@@ -371,7 +375,7 @@ impl Court {
     pub(super) fn room(&mut self, now: Micros) -> Option<(Room, Room)> {
         let rules = self.rules;
         let mut all: Option<(Room, Room)> = None;
-        for lane in self.lanes.values_mut().filter(|lane| lane.is_told()) {
+        for (_, lane) in self.lanes.iter_mut().filter(|(_, lane)| lane.is_told()) {
             lane.advance(&rules, now);
             let rooms = (lane.requests(&rules, now), lane.time(&rules, now));
             all = Some(match all {

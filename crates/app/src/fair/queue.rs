@@ -5,9 +5,10 @@
 //! fall behind those being served: who was silent gains nothing, and who sends a thousand at once
 //! waits for itself only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Class;
+use crate::maps::HashMap;
 
 /// What a call costs a consumer of share one.
 const COST: u64 = 1 << 20;
@@ -153,7 +154,7 @@ mod tests {
     /// How often each consumer is served when all have more to send than goes.
     fn served(shares: &[u8], rounds: u64) -> Vec<u64> {
         let mut queue = Queue::default();
-        let mut owner = HashMap::new();
+        let mut owner = HashMap::default();
         let (mut ticket, mut counts) = (0, vec![0; shares.len()]);
         let mut send = |queue: &mut Queue, owner: &mut HashMap<_, _>, flow: usize| {
             ticket += 1;

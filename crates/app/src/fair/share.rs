@@ -5,7 +5,6 @@
 //! that it lives, and what consumers used. Servers that beat share an account's places; whether one
 //! does is told by its beat going on, so that their clocks need not agree.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::court::{Court, Tally};
 use super::queue::Flow;
 use super::{Class, Micros};
 use crate::app::App;
+use crate::maps::{HashMap, HashSet};
 
 /// How often what was seen is written down.
 const TICK: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ impl Neighbours {
         // A beat that has stopped is remembered as long as its row stands: it is no new one.
         self.0
             .retain(|(account, server), _| listed.contains(&(*account, server.as_str())));
-        let mut counts = HashMap::new();
+        let mut counts = HashMap::default();
         for ((account, _), (_, at)) in &self.0 {
             if now.saturating_duration_since(*at) < SILENCE {
                 *counts.entry(*account).or_default() += 1;
@@ -334,7 +334,7 @@ fn put_back(court: &mut Court, used: &LimitUse) {
 
 /// A consumer, to the queue: the number that its identifier is.
 pub(crate) fn flow_of(consumer: ConsumerId) -> Flow {
-    flow_named(&consumer.to_string()).unwrap_or_default()
+    consumer.as_u128()
 }
 
 fn flow_named(consumer: &str) -> Option<Flow> {

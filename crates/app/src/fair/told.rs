@@ -7,14 +7,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use serde_json::Value;
 
 use super::lane::Left;
 use super::{Micros, SECOND};
 
-const REQUESTS_LEFT: &str = "x-ms-ratelimit-burst-remaining-xrm-requests";
-const TIME_LEFT: &str = "x-ms-ratelimit-time-remaining-xrm-requests";
+const REQUESTS_LEFT: HeaderName =
+    HeaderName::from_static("x-ms-ratelimit-burst-remaining-xrm-requests");
+const TIME_LEFT: HeaderName = HeaderName::from_static("x-ms-ratelimit-time-remaining-xrm-requests");
 /// Azure's cookie says which web server answered.
 const AFFINITY: &str = "ARRAffinity";
 /// A pause that is longer is not believed: Microsoft's windows are five minutes.
@@ -68,10 +69,10 @@ pub(super) struct Refusal {
 impl Told {
     /// Reads status and headers.
     #[must_use]
-    pub fn read(status: u16, headers: &HeaderMap, now: DateTime<Utc>) -> Self {
+    pub fn read(status: u16, headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Self {
         let left = Left {
-            requests: number(headers, REQUESTS_LEFT).map(whole),
-            time: number(headers, TIME_LEFT).map(|seconds| whole(seconds * 1e6)),
+            requests: number(headers, &REQUESTS_LEFT).map(whole),
+            time: number(headers, &TIME_LEFT).map(|seconds| whole(seconds * 1e6)),
         };
         let pause = retry_after(headers, now);
         let refusal = match status {
@@ -155,7 +156,7 @@ fn rule(message: &str) -> Option<(u64, u64)> {
 }
 
 /// As live answers write numbers: `5999`, `1,199.87`.
-fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<f64> {
     let text = headers.get(name)?.to_str().ok()?.trim();
     let number = match text.contains(',') {
         true => text.replace(',', "").parse::<f64>(),
@@ -176,8 +177,8 @@ fn whole(number: f64) -> u64 {
 
 /// Seconds, or a date (RFC 9110, section 10.2.3). The date is compared with the answer's own, so
 /// that our clock does not matter.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Micros> {
-    if let Some(seconds) = number(headers, "retry-after") {
+fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Option<Micros> {
+    if let Some(seconds) = number(headers, &header::RETRY_AFTER) {
         return Some(whole(seconds * 1e6).min(PAUSE_MAX));
     }
     let date = |name: header::HeaderName| {
@@ -185,7 +186,7 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Micros> {
         DateTime::parse_from_rfc2822(text).ok()
     };
     let until = date(header::RETRY_AFTER)?;
-    let from = date(header::DATE).unwrap_or_else(|| now.fixed_offset());
+    let from = date(header::DATE).unwrap_or_else(|| now().fixed_offset());
     let pause = (until - from).num_microseconds().unwrap_or_default();
     Some(u64::try_from(pause).unwrap_or_default().min(PAUSE_MAX))
 }
@@ -207,17 +208,20 @@ fn server(headers: &HeaderMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
-    fn told(status: u16, fields: &[(&'static str, &'static str)]) -> Told {
+    const REQUESTS: &str = "x-ms-ratelimit-burst-remaining-xrm-requests";
+    const TIME: &str = "x-ms-ratelimit-time-remaining-xrm-requests";
+
+    fn told(status: u16, fields: &[(&str, &'static str)]) -> Told {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            let name = HeaderName::from_static(name);
+            let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_static(value));
         }
-        Told::read(status, &headers, DateTime::UNIX_EPOCH)
+        Told::read(status, &headers, || DateTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -225,8 +229,8 @@ mod tests {
         let told = told(
             200,
             &[
-                (REQUESTS_LEFT, "5,998"),
-                (TIME_LEFT, "1,199.87"),
+                (REQUESTS, "5,998"),
+                (TIME, "1,199.87"),
                 ("set-cookie", "ARRAffinity=abc; Path=/"),
             ],
         );
@@ -265,7 +269,7 @@ mod tests {
         assert_eq!(refusal.rule, Some((6_000, 300)));
         let none = told(429, &[]).with_body(b"<html>").refusal.unwrap();
         assert_eq!((none.limit, none.rule), (Limit::Unknown, None));
-        let left = [(REQUESTS_LEFT, "17"), (TIME_LEFT, "0")];
+        let left = [(REQUESTS, "17"), (TIME, "0")];
         let refusal = told(429, &left).refusal.unwrap();
         assert_eq!(refusal.limit, Limit::Time);
     }

@@ -545,8 +545,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The scheme and host that the caller used, as far as they can be believed: they end in links.
-pub(crate) fn called(authority: Option<&str>) -> Option<&str> {
-    let authority = authority?;
+pub(crate) fn called(authority: &str) -> Option<&str> {
     let sound = authority.bytes().all(|byte| {
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']')

@@ -42,15 +42,17 @@ fn key(headers: &HeaderMap, marks: Marks) -> Option<Cow<'_, str>> {
     {
         return Some(key.to_str().ok()?.trim().into());
     }
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().into());
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes().trim_ascii();
+    let space = memchr::memchr(b' ', value)?;
+    let (scheme, rest) = value.split_at(space);
+    let rest = std::str::from_utf8(rest.trim_ascii()).ok()?;
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(rest.into());
     }
-    if scheme.eq_ignore_ascii_case("basic") {
+    if scheme.eq_ignore_ascii_case(b"basic") {
         use base64::Engine as _;
         let decoded = base64::engine::general_purpose::STANDARD
-            .decode(rest.trim())
+            .decode(rest)
             .ok()?;
         let text = String::from_utf8(decoded).ok()?;
         return Some(text.split_once(':')?.1.to_owned().into());

@@ -34,7 +34,8 @@ pub(crate) enum BodyError {
 }
 
 impl AnswerBody {
-    pub(crate) fn new(body: Incoming, leased: Option<Leased>, patience: Duration) -> Self {
+    /// In a box: an answer passes through many hands on its way out.
+    pub(crate) fn new(body: Incoming, leased: Option<Leased>, patience: Duration) -> Box<Self> {
         let mut answer = Self {
             body,
             leased,
@@ -43,7 +44,7 @@ impl AnswerBody {
             waiting: false,
         };
         answer.give_back_if_ended();
-        answer
+        Box::new(answer)
     }
 
     fn give_back_if_ended(&mut self) {

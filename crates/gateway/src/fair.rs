@@ -76,7 +76,7 @@ pub(crate) async fn call(
     line: &Arc<Line>,
     terms: &Terms,
     call: Call,
-) -> Result<Response<AnswerBody>, Refused> {
+) -> Result<Response<Box<AnswerBody>>, Refused> {
     let app = &worker.inner.app;
     let admitted = app.call_admit(caller, line, terms).await?;
     let mut answer = in_time(terms, line, forward(worker, line, call)).await?;

@@ -33,11 +33,14 @@ pub(crate) async fn forward(
     worker: &Worker,
     line: &Arc<Line>,
     call: Call,
-) -> Result<Response<AnswerBody>, Refused> {
-    let token = token(worker, line).await?;
+) -> Result<Response<Box<AnswerBody>>, Refused> {
+    let token = match worker.inner.app.token_fresh(line) {
+        Some(token) => token,
+        None => Box::pin(token(worker, line)).await?,
+    };
     let (sending, kept) = Sending::of(call);
     let ready = sending.with(token.header_value(), line);
-    let first = send(worker, line, ready, kept.as_ref()).await?;
+    let first = send(worker, line, ready, kept.as_ref(), &token).await?;
     match first.status() {
         StatusCode::UNAUTHORIZED => {}
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -49,7 +52,7 @@ pub(crate) async fn forward(
 }
 
 /// An answer that asks to come back later takes along what it takes to do so.
-fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<AnswerBody> {
+fn keeping(mut answer: Response<Box<AnswerBody>>, kept: Option<Kept>) -> Response<Box<AnswerBody>> {
     if let Some(kept) = kept {
         answer.extensions_mut().insert(kept);
     }
@@ -57,7 +60,7 @@ fn keeping(mut answer: Response<AnswerBody>, kept: Option<Kept>) -> Response<Ans
 }
 
 /// The call that an answer asks to make later, where it is at hand.
-pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
+pub(crate) fn kept(answer: &mut Response<Box<AnswerBody>>) -> Option<Call> {
     let kept = answer.extensions_mut().remove::<Kept>()?;
     Some(Call {
         method: kept.method,
@@ -68,12 +71,8 @@ pub(crate) fn kept(answer: &mut Response<AnswerBody>) -> Option<Call> {
 }
 
 async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
-    let app = &worker.inner.app;
-    if let Some(token) = app.token_fresh(line) {
-        return Ok(token);
-    }
-    let (app, line) = (app.clone(), Arc::clone(line));
-    Box::pin(worker.at_home(async move { app.token(&line).await })).await
+    let (app, line) = (worker.inner.app.clone(), Arc::clone(line));
+    worker.at_home(async move { app.token(&line).await }).await
 }
 
 /// What follows a 401: a fresh token, and the call once more where its body is at hand.
@@ -81,9 +80,9 @@ async fn again(
     worker: &Worker,
     line: &Arc<Line>,
     refused: Arc<LiveToken>,
-    first: Response<AnswerBody>,
+    first: Response<Box<AnswerBody>>,
     kept: Option<Kept>,
-) -> Result<Response<AnswerBody>, Refused> {
+) -> Result<Response<Box<AnswerBody>>, Refused> {
     let challenge = challenge(first.headers());
     let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
     let fresh = worker.at_home(async move {
@@ -98,7 +97,7 @@ async fn again(
     drop(first);
     metrics::counter!("tieline_gateway_replays_total").increment(1);
     let ready = kept.sending().with(fresh.header_value(), line);
-    let answer = send(worker, line, ready, Some(&kept)).await?;
+    let answer = send(worker, line, ready, Some(&kept), &fresh).await?;
     Ok(match answer.status() {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             keeping(answer, Some(kept))
@@ -166,7 +165,7 @@ impl Sending {
                     method,
                     target,
                     headers,
-                    body: Either::Right(upload),
+                    body: Either::Right(Box::new(upload)),
                     progress: Some(progress),
                 };
                 (sending, None)
@@ -205,22 +204,27 @@ async fn send(
     line: &Arc<Line>,
     ready: Ready,
     kept: Option<&Kept>,
-) -> Result<Response<AnswerBody>, Refused> {
+    token: &LiveToken,
+) -> Result<Response<Box<AnswerBody>>, Refused> {
     let Ready { request, progress } = ready;
     let progress = progress.as_deref();
-    let token = request.headers().get(header::AUTHORIZATION).cloned();
-    let broke = match attempt(worker, line, request, progress).await {
+    // On an idle connection, or a new one where there is none.
+    let attempt = match worker.pool.idle(line) {
+        Some(lease) => exchange(worker, line, lease, request, progress).await,
+        None => Box::pin(fresh(worker, line, request, progress)).await,
+    };
+    let broke = match attempt {
         Ok(answer) => return Ok(answer),
         Err(Failure::Refused(refused)) => return Err(refused),
         Err(Failure::Broken(broke)) => broke,
     };
     tracing::debug!(error = %broke.error, "a connection to Dynamics broke before an answer");
-    let request = match (broke.unsent, kept, token) {
+    let request = match (broke.unsent, kept) {
         // Not a byte of it left, so it is not repeated, it is sent.
-        (Some(request), ..) => request,
+        (Some(request), _) => request,
         // What is safe to repeat is repeated (RFC 9110, section 9.2.2).
-        (None, Some(kept), Some(token)) if kept.method.is_safe() => {
-            kept.sending().with(&token, line).request
+        (None, Some(kept)) if kept.method.is_safe() => {
+            kept.sending().with(token.header_value(), line).request
         }
         _ => return Err(broken(line)),
     };
@@ -231,26 +235,13 @@ async fn send(
     }
 }
 
-/// On an idle connection, or a new one where there is none.
-async fn attempt(
-    worker: &Worker,
-    line: &Arc<Line>,
-    request: Request<Outgoing>,
-    progress: Option<&Progress>,
-) -> Result<Response<AnswerBody>, Failure> {
-    match worker.pool.idle(line) {
-        Some(lease) => exchange(worker, line, lease, request, progress).await,
-        None => Box::pin(fresh(worker, line, request, progress)).await,
-    }
-}
-
 /// On a new connection.
 async fn fresh(
     worker: &Worker,
     line: &Arc<Line>,
     request: Request<Outgoing>,
     progress: Option<&Progress>,
-) -> Result<Response<AnswerBody>, Failure> {
+) -> Result<Response<Box<AnswerBody>>, Failure> {
     let lease = worker.pool.connect(line).await;
     let lease = lease.map_err(|error| Failure::Refused(unreachable(&error, line)))?;
     exchange(worker, line, lease, request, progress).await
@@ -263,7 +254,7 @@ async fn exchange(
     lease: Lease,
     mut request: Request<Outgoing>,
     progress: Option<&Progress>,
-) -> Result<Response<AnswerBody>, Failure> {
+) -> Result<Response<Box<AnswerBody>>, Failure> {
     let settings = &worker.inner.settings;
     let patience = settings.body_timeout;
     let limit = settings.answer_timeout;

@@ -92,10 +92,9 @@ impl Framing {
                     }
                 }
                 At::Path | At::Query => {
-                    let skipped = bytes[at..].iter().position(|byte| self.at.stops_at(*byte));
-                    let Some(skipped) = skipped else {
-                        return None;
-                    };
+                    let skipped = bytes[at..]
+                        .iter()
+                        .position(|byte| self.at.stops_at(*byte))?;
                     at += skipped;
                     if !matches!(bytes[at], b'?' | ..=b' ') {
                         return Some(at);

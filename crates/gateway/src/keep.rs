@@ -27,6 +27,9 @@ impl CallBody {
         settings: &GatewaySettings,
         turner: Option<Turner>,
     ) -> Result<Self, Refused> {
+        if body.is_end_stream() && turner.is_none() {
+            return Ok(Self::Kept(Bytes::new()));
+        }
         let max = settings.replay_max;
         let large = body.size_hint().exact().is_some_and(|size| size > max);
         let begun = if large {

@@ -22,17 +22,20 @@ pub(crate) struct Known(RefCell<HashMap<AccountId, Entry, RandomState>>);
 /// What the ends of a call are made of.
 pub(crate) struct Way<'a> {
     pub(crate) line: &'a Arc<Line>,
-    pub(crate) scheme: &'a str,
-    /// Empty for the configured address.
-    pub(crate) called: &'a str,
+    pub(crate) scheme: &'static str,
+    /// The scheme that a proxy in front was called by.
+    pub(crate) forwarded: Option<&'static str>,
+    /// Host and port as the caller named them.
+    pub(crate) authority: &'a str,
     pub(crate) prefix: &'a str,
 }
 
 #[derive(Debug)]
 struct Entry {
     line: Arc<Line>,
-    scheme: String,
-    called: String,
+    scheme: &'static str,
+    forwarded: Option<&'static str>,
+    authority: String,
     prefix: String,
     ends: Rc<Ends>,
 }
@@ -51,8 +54,9 @@ impl Known {
         }
         let entry = Entry {
             line: Arc::clone(way.line),
-            scheme: way.scheme.to_owned(),
-            called: way.called.to_owned(),
+            scheme: way.scheme,
+            forwarded: way.forwarded,
+            authority: way.authority.to_owned(),
             prefix: way.prefix.to_owned(),
             ends: Rc::clone(&ends),
         };
@@ -66,7 +70,8 @@ impl Entry {
     fn is(&self, way: &Way<'_>) -> bool {
         Arc::ptr_eq(&self.line, way.line)
             && self.scheme == way.scheme
-            && self.called == way.called
+            && self.forwarded == way.forwarded
+            && self.authority == way.authority
             && self.prefix == way.prefix
     }
 }

@@ -10,37 +10,34 @@
 
 use std::sync::{Arc, LazyLock};
 
-use aho_corasick::packed::Searcher;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::address::{Escapes, Turning, Verdict, Whole};
 
-/// The annotations that hold links: OData JSON Format 4.01, section 4.6, which lets the `odata.` in
-/// front of a name be left out, and `bind` (section 8.5), which clients send.
-const LINKS: [&[u8]; 12] = [
-    b"nextLink",
-    b"deltaLink",
-    b"context",
-    b"id",
-    b"editLink",
-    b"readLink",
-    b"navigationLink",
-    b"associationLink",
-    b"mediaReadLink",
-    b"mediaEditLink",
-    b"type",
-    b"bind",
-];
+/// The annotations that hold links, by their first letters: OData JSON Format 4.01, section 4.6,
+/// which lets the `odata.` in front of a name be left out, and `bind` (section 8.5), which clients
+/// send.
+const fn links(first: u8) -> &'static [&'static [u8]] {
+    match first {
+        b'a' => &[b"associationLink"],
+        b'b' => &[b"bind"],
+        b'c' => &[b"context"],
+        b'd' => &[b"deltaLink"],
+        b'e' => &[b"editLink"],
+        b'i' => &[b"id"],
+        b'm' => &[b"mediaReadLink", b"mediaEditLink"],
+        b'n' => &[b"nextLink", b"navigationLink"],
+        b'r' => &[b"readLink"],
+        b't' => &[b"type"],
+        _ => &[],
+    }
+}
 /// As long as the longest of them with `odata.` in front.
 const NAME_MAX: usize = 21;
-/// How a link annotation may begin: with an `@`, or the escape of one, and the first letter of a
-/// name above or an escape. Pages are full of other annotations, which begin otherwise.
-const BEGINNINGS: [&str; 13] = [
-    "@o", "@n", "@d", "@c", "@i", "@e", "@r", "@a", "@m", "@t", "@b", "@\\", AT_ESCAPED,
-];
-const AT_ESCAPED: &str = r"\u0040";
-/// None on processors without vectors that it knows.
-static SEARCHER: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(BEGINNINGS));
+/// How an `@` may be written otherwise (RFC 8259, section 7).
+const AT_ESCAPED: &[u8] = br"\u0040";
+static FIND_ESCAPED: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(AT_ESCAPED));
 
 /// Turns the links of one document.
 #[derive(Debug)]
@@ -52,6 +49,9 @@ pub(crate) struct Links {
     /// What has come of an annotation's name.
     name: [u8; NAME_MAX],
     name_len: usize,
+    /// Where in the present piece every `@` is written as one.
+    plain_from: usize,
+    plain_to: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,8 @@ impl Links {
             held: Vec::new(),
             name: [0; NAME_MAX],
             name_len: 0,
+            plain_from: 0,
+            plain_to: 0,
         }
     }
 
@@ -110,6 +112,7 @@ impl Links {
             self.held.extend_from_slice(&piece);
             Bytes::from(std::mem::take(&mut self.held))
         };
+        self.look_over(&piece);
         let turning = Arc::clone(&self.turning);
         let mut turned = BytesMut::new();
         let (mut copied, mut at) = (0, 0);
@@ -129,6 +132,10 @@ impl Links {
                 }
                 Verdict::Stays => self.state = after,
                 Verdict::Turns(taken, base) => {
+                    if turned.is_empty() {
+                        // Where there is one, there are most often many, which grow alike.
+                        turned.reserve(piece.len() + piece.len() / 8 + base.len());
+                    }
                     turned.reserve(piece.len() - copied + base.len());
                     turned.put_slice(&piece[copied..at]);
                     turned.put_slice(base.as_bytes());
@@ -144,6 +151,14 @@ impl Links {
         }
         turned.put_slice(&piece[copied..end]);
         turned.freeze()
+    }
+
+    /// Finds out which part of a piece holds no `@` that is written otherwise: all of it, most
+    /// often, but the few bytes at its end in which one may begin.
+    fn look_over(&mut self, piece: &[u8]) {
+        let last = FIND_ESCAPED.find_iter(piece).last();
+        self.plain_from = last.map_or(0, |last| last + AT_ESCAPED.len());
+        self.plain_to = piece.len().saturating_sub(AT_ESCAPED.len() - 1);
     }
 
     /// What is left when the document ends in the middle of a link.
@@ -189,54 +204,41 @@ impl Links {
         at + 1
     }
 
-    /// Most of a document is text: it is skipped, not stepped through.
+    /// Most of a document is text: it is skipped, not stepped through. Of the annotations that are
+    /// in a page only few are links, and most of them are told from the others at a glance.
     fn skip(&mut self, piece: &[u8], at: usize) -> usize {
-        let Some(searcher) = SEARCHER.as_ref().filter(|_| self.state == State::Scan) else {
+        if self.state != State::Scan || at < self.plain_from {
             return self.skip_slowly(piece, at);
-        };
+        }
+        // What this piece ends in, the next one may go on with.
+        let end = self.plain_to.max(at);
         let mut from = at;
-        while let Some(found) = searcher.find_in(piece, (from..piece.len()).into()) {
-            let found = found.start();
-            if !is_escaped(&piece[at..found]) {
-                return if piece[found] == b'@' {
-                    self.read_name(piece, found + 1)
-                } else {
-                    self.begin_name();
-                    self.state = State::Name;
-                    found + AT_ESCAPED.len()
-                };
+        while let Some(found) = memchr::memchr(b'@', &piece[from..end]) {
+            let name = from + found + 1;
+            if is_escaped(&piece[at..name - 1]) {
+                from = name;
+                continue;
             }
-            from = found + 1;
+            match glance(&piece[name..]) {
+                Glance::Other => from = name,
+                Glance::Link(length) => {
+                    self.state = State::Colon;
+                    return name + length;
+                }
+                Glance::Unclear => {
+                    self.state = self.begin_name();
+                    return name;
+                }
+            }
         }
-        // The next piece may go on with what this one ends in.
-        let rest = piece.len().saturating_sub(AT_ESCAPED.len() - 1).max(at);
-        if rest > at && is_escaped(&piece[at..rest]) {
+        if end > at && is_escaped(&piece[at..end]) {
             self.state = State::Escape(Where::Text);
-            return rest;
+            return end;
         }
-        self.skip_slowly(piece, rest)
-    }
-
-    /// Reads a name in one go, where all of it is there and nothing in it is escaped.
-    fn read_name(&mut self, piece: &[u8], at: usize) -> usize {
-        self.state = self.begin_name();
-        let name = &piece[at..piece.len().min(at + NAME_MAX + 1)];
-        let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
-        let Some(end) = name.iter().position(|byte| !part(byte)) else {
-            return at;
-        };
-        match name[end] {
-            b'"' => {
-                let is_link = is_link(&name[..end]);
-                self.state = if is_link { State::Colon } else { State::Scan };
-                at + end + 1
-            }
-            b'@' | b'\\' => at,
-            _ => {
-                self.state = State::Scan;
-                at + end
-            }
+        if end == piece.len() {
+            return end;
         }
+        self.skip_slowly(piece, end)
     }
 
     fn skip_slowly(&mut self, piece: &[u8], at: usize) -> usize {
@@ -297,7 +299,37 @@ impl Links {
 }
 
 fn is_link(name: &[u8]) -> bool {
-    LINKS.contains(&name.strip_prefix(b"odata.").unwrap_or(name))
+    let name = name.strip_prefix(b"odata.").unwrap_or(name);
+    let first = name.first().copied().unwrap_or_default();
+    links(first).contains(&name)
+}
+
+/// What stands behind an `@`, as far as it can be told without going through it byte by byte.
+enum Glance {
+    /// A link annotation, so many bytes long with the quote at its end.
+    Link(usize),
+    Other,
+    /// It is escaped, or not all of it is there.
+    Unclear,
+}
+
+fn glance(text: &[u8]) -> Glance {
+    let name = text.strip_prefix(b"odata.").unwrap_or(text);
+    let prefix = text.len() - name.len();
+    let Some(first) = name.first() else {
+        return Glance::Unclear;
+    };
+    for known in links(*first) {
+        if name.get(known.len()) == Some(&b'"') && name.starts_with(known) {
+            return Glance::Link(prefix + known.len() + 1);
+        }
+    }
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
+    let end = name.iter().take(NAME_MAX).find(|byte| !part(byte));
+    match end {
+        None | Some(b'\\' | b'@') => Glance::Unclear,
+        Some(_) => Glance::Other,
+    }
 }
 
 /// Whether what follows has a backslash in front of it that counts: one of two is only text.

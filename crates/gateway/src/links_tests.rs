@@ -4,6 +4,20 @@ use serde_json::{Value, json};
 use super::*;
 use crate::address::Side;
 
+const LINKS: [&str; 12] = [
+    "nextLink",
+    "deltaLink",
+    "context",
+    "id",
+    "editLink",
+    "readLink",
+    "navigationLink",
+    "associationLink",
+    "mediaReadLink",
+    "mediaEditLink",
+    "type",
+    "bind",
+];
 const FROM: &str = "https://contoso.crm.dynamics.com";
 const TO: &str = "http://gw:8421/Contoso%20Sales";
 
@@ -124,7 +138,7 @@ fn oracle(value: Value, link: bool) -> Value {
             .into_iter()
             .map(|(key, value)| {
                 let link = key.rsplit_once('@').is_some_and(|(_, name)| {
-                    LINKS.contains(&name.strip_prefix("odata.").unwrap_or(name).as_bytes())
+                    LINKS.contains(&name.strip_prefix("odata.").unwrap_or(name))
                 });
                 let value = match value {
                     Value::Object(_) => oracle(value, false),

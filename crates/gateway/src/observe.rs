@@ -14,7 +14,8 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use metrics::{Counter, Histogram};
-use rand::Rng as _;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 use tieline_app::{CallerPass, Line};
 use tieline_core::{AccountId, ConsumerId};
 
@@ -22,6 +23,21 @@ use crate::marks::Marks;
 
 /// How a caller names its call (W3C Trace Context).
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+thread_local! {
+    static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
+}
+/// Every byte in hexadecimal.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 /// Accounts with series of their own; those that are used later share one.
 const NAMED_MAX: usize = 1000;
@@ -207,11 +223,11 @@ impl TraceId {
     }
 
     fn random() -> Self {
-        let bytes: [u8; Self::LENGTH / 2] = rand::rng().random();
+        // It names a call and keeps no secret: what is quick will do.
+        let bytes = RANDOM.with_borrow_mut(|random| random.random::<[u8; Self::LENGTH / 2]>());
         let mut digits = [0; Self::LENGTH];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+            pair.copy_from_slice(&HEX[usize::from(byte)]);
         }
         Self(digits)
     }

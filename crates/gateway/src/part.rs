@@ -28,10 +28,15 @@ pub(crate) enum Kind {
 impl Kind {
     /// What a `Content-Type` says.
     pub(crate) fn of(value: &str) -> Self {
-        let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let end = memchr::memchr(b';', value.as_bytes());
+        let (kind, parameters) = value.split_at(end.unwrap_or(value.len()));
         let kind = kind.trim();
         let is = |known: &str| kind.eq_ignore_ascii_case(known);
         if is("application/json") || is("text/json") {
+            // Most say nothing that could be a charset.
+            if memchr::memchr2(b'c', b'C', parameters.as_bytes()).is_none() {
+                return Self::Json;
+            }
             return match parameter(parameters, "charset") {
                 // RFC 8259, section 8.1: nothing else is exchanged; where it is, it is not read.
                 Some(charset)

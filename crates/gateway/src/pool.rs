@@ -152,11 +152,10 @@ impl Pool {
 }
 
 impl Leased {
-    /// Puts the connection aside for the next call, if it can take one.
-    pub(crate) fn give_back(mut self) {
-        if self.wire.is_free() {
-            self.pool.put(&self.origin, self.wire);
-        }
+    /// Puts the connection aside for the next call. Whether it can take one is seen when it is
+    /// taken, and has to be seen then anyway.
+    pub(crate) fn give_back(self) {
+        self.pool.put(&self.origin, self.wire);
     }
 }
 

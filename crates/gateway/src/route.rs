@@ -1,5 +1,7 @@
 //! Phase two: which account is meant, and what of the address is for Dynamics.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -10,24 +12,24 @@ pub(crate) const ACCOUNT_HEADER: HeaderName = HeaderName::from_static("tieline-a
 
 /// An address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Route {
+pub(crate) struct Route<'a> {
     /// The account as it was named; none means the default one.
-    pub(crate) account: Option<String>,
+    pub(crate) account: Option<Cow<'a, str>>,
     /// What else the account may be called, where a host names it: not every name can be a host's.
     pub(crate) others: Vec<String>,
     /// Path and query for Dynamics, byte for byte as they came.
     pub(crate) target: PathAndQuery,
     /// What was cut off in front of them, such as `/Contoso%20Sales`; links in answers get it back.
-    pub(crate) prefix: String,
+    pub(crate) prefix: &'a str,
 }
 
 /// Takes an address apart. Path goes before host name, and host name before header: what is more
 /// visible wins.
-pub(crate) fn route(
-    uri: &Uri,
+pub(crate) fn route<'a>(
+    uri: &'a Uri,
     headers: &HeaderMap,
     suffix: Option<&str>,
-) -> Result<Route, Refused> {
+) -> Result<Route<'a>, Refused> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (prefix, rest) = if is_api(whole) {
         ("", whole)
@@ -43,7 +45,9 @@ pub(crate) fn route(
              account, and at /<account>/api/data/v9.2/… for another one.",
         ));
     }
-    let target = rest.parse().map_err(|_| {
+    let whole_target = uri.path_and_query().filter(|_| prefix.is_empty());
+    let target = whole_target.map_or_else(|| rest.parse(), |target| Ok(target.clone()));
+    let target = target.map_err(|_| {
         Refused::new(
             Who::Consumer,
             400,
@@ -57,7 +61,7 @@ pub(crate) fn route(
         .flatten();
     let others = host.as_deref().map(spellings).unwrap_or_default();
     let account = if prefix.is_empty() {
-        host.or_else(|| by_header(headers))
+        host.or_else(|| by_header(headers)).map(Cow::Owned)
     } else {
         Some(decode(&prefix[1..])?)
     };
@@ -65,7 +69,7 @@ pub(crate) fn route(
         account,
         others,
         target,
-        prefix: prefix.to_owned(),
+        prefix,
     })
 }
 
@@ -78,23 +82,22 @@ fn is_api(path: &str) -> bool {
 
 /// The first segment, and the rest from its slash on.
 fn split(whole: &str) -> (&str, &str) {
-    let path_end = whole.find('?').unwrap_or(whole.len());
-    match whole[1.min(path_end)..path_end].find('/') {
+    let path_end = memchr::memchr(b'?', whole.as_bytes()).unwrap_or(whole.len());
+    match memchr::memchr(b'/', &whole.as_bytes()[1.min(path_end)..path_end]) {
         Some(at) => whole.split_at(at + 1),
         None => ("", whole),
     }
 }
 
-fn decode(segment: &str) -> Result<String, Refused> {
-    let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| {
+fn decode(segment: &str) -> Result<Cow<'_, str>, Refused> {
+    percent_decode_str(segment).decode_utf8().map_err(|_| {
         Refused::new(
             Who::Consumer,
             400,
             "account-name-malformed",
             "The account's name in the address is not percent-encoded UTF-8.",
         )
-    })?;
-    Ok(decoded.into_owned())
+    })
 }
 
 /// `contoso.gateway.example.com` names the account `contoso`.
@@ -154,9 +157,12 @@ mod tests {
 
     use super::*;
 
-    fn routed(address: &str) -> Route {
-        let uri: Uri = address.parse().expect("an address");
-        route(&uri, &HeaderMap::new(), Some("gw.example")).expect("a route")
+    fn uri(address: &str) -> Uri {
+        address.parse().expect("an address")
+    }
+
+    fn routed(uri: &Uri) -> Route<'_> {
+        route(uri, &HeaderMap::new(), Some("gw.example")).expect("a route")
     }
 
     #[test]
@@ -195,11 +201,13 @@ mod tests {
             ),
             ("http://gw.example/api/x", None, "/api/x"),
         ] {
-            let route = routed(address);
+            let uri = uri(address);
+            let route = routed(&uri);
             assert_eq!(route.account.as_deref(), account, "{address}");
             assert_eq!(route.target.as_str(), target, "{address}");
         }
-        assert_eq!(routed("/Contoso%20Sales/api/x").prefix, "/Contoso%20Sales");
+        let uri = uri("/Contoso%20Sales/api/x");
+        assert_eq!(routed(&uri).prefix, "/Contoso%20Sales");
     }
 
     #[test]
@@ -210,7 +218,8 @@ mod tests {
             ("xn--j2rs27b", "xn--j2rs27b", &["\u{55b6}\u{696d}"]),
             ("a.b", "a.b", &[]),
         ] {
-            let route = routed(&format!("http://{host}.gw.example/api/x"));
+            let uri = uri(&format!("http://{host}.gw.example/api/x"));
+            let route = routed(&uri);
             assert_eq!(route.account.as_deref(), Some(account));
             assert_eq!(route.others, others, "{host}");
         }
@@ -242,7 +251,8 @@ mod tests {
         );
         let route = |address: &str| {
             let uri: Uri = address.parse().expect("an address");
-            super::route(&uri, &headers, None).expect("a route").account
+            let route = super::route(&uri, &headers, None).expect("a route");
+            route.account.map(Cow::into_owned)
         };
         assert_eq!(route("/api/x").as_deref(), Some("営業"));
         assert_eq!(route("/Contoso/api/x").as_deref(), Some("Contoso"));

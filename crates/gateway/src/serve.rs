@@ -1,5 +1,6 @@
 //! The threads, and the way of a call through the phases.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
@@ -16,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use tieline_app::{Line, Refused, Who};
+use tieline_app::{App, Line, Refused, Who};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{Ends, called, forwarded_scheme};
@@ -89,7 +90,7 @@ impl Gateway {
 }
 
 /// Dynamics' body, on its way back.
-type Relayed = Passing<AnswerBody>;
+type Relayed = Passing<Box<AnswerBody>>;
 
 /// An answer's body, which holds the client's connection to be busy until it has gone out.
 #[derive(Debug)]
@@ -233,12 +234,16 @@ async fn pass(
         target,
         prefix,
     } = route(&head.uri, &head.headers, suffix)?;
-    let line = seen.line.insert(find(worker, account, others).await?);
+    let line = match known(app, account.as_deref(), &others) {
+        Some(line) => line,
+        None => find(worker, account.map(Cow::into_owned), others).await?,
+    };
+    let line = seen.line.insert(line);
     app.caller_may_use(caller, line)?;
 
     let terms = app.call_terms(caller, &fair::wish(&head.headers, marks)?);
 
-    let ends = ends(worker, line, head, marks, &prefix, scheme);
+    let ends = ends(worker, line, head, marks, prefix, scheme);
     let mut headers = std::mem::take(&mut head.headers);
     let turner = turner(&mut headers, marks, &ends);
     let body = CallBody::of(body, settings, turner);
@@ -297,19 +302,20 @@ fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
     }
 }
 
-/// The account that is meant; a host's name may stand for several spellings.
+/// The account that is meant, where it was met before; a host's name may stand for several
+/// spellings.
+fn known(app: &App, account: Option<&str>, others: &[String]) -> Option<Arc<Line>> {
+    let known = app.line_known(account);
+    known.or_else(|| others.iter().find_map(|name| app.line_known(Some(name))))
+}
+
+/// The account that is meant, from the database.
 async fn find(
     worker: &Worker,
     account: Option<String>,
     others: Vec<String>,
 ) -> Result<Arc<Line>, Refused> {
-    let app = &worker.inner.app;
-    let known = app.line_known(account.as_deref());
-    let known = known.or_else(|| others.iter().find_map(|name| app.line_known(Some(name))));
-    if let Some(line) = known {
-        return Ok(line);
-    }
-    let app = app.clone();
+    let app = worker.inner.app.clone();
     let found = worker.at_home(async move {
         let found = app.line_find(account.as_deref()).await;
         if found.is_ok() {
@@ -335,36 +341,36 @@ fn ends(
     prefix: &str,
     scheme: &'static str,
 ) -> Rc<Ends> {
-    let Inner { app, settings, .. } = &*worker.inner;
-    let configured = app.gateway_url().as_str().trim_end_matches('/');
-    let known = configured.split_once("://");
-    let called = called(authority(&head.uri, &head.headers))
-        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
-    let scheme = match called {
-        Some(called) => {
-            let suffix = settings.host_suffix.as_deref();
-            match (forwarded_scheme(&head.headers, marks), known) {
-                _ if scheme == "https" => scheme,
-                (Some(forwarded), _) => forwarded,
-                (None, Some((known, _))) if is_beneath(called, suffix) => known,
-                _ => scheme,
-            }
-        }
-        None => scheme,
-    };
     let way = Way {
         line,
         scheme,
-        called: called.unwrap_or_default(),
+        forwarded: forwarded_scheme(&head.headers, marks),
+        authority: authority(&head.uri, &head.headers).unwrap_or_default(),
         prefix,
     };
-    worker.known.ends(&way, || {
-        let here = match called {
-            Some(called) => [scheme, "://", called].concat(),
-            None => configured.to_owned(),
-        };
-        Ends::new(Arc::clone(line), here, configured, prefix)
-    })
+    worker.known.ends(&way, || make_ends(worker, &way))
+}
+
+fn make_ends(worker: &Worker, way: &Way<'_>) -> Ends {
+    let Inner { app, settings, .. } = &*worker.inner;
+    let configured = app.gateway_url().as_str().trim_end_matches('/');
+    let known = configured.split_once("://");
+    let called = called(way.authority)
+        .filter(|called| known.is_none_or(|(_, known)| !known.eq_ignore_ascii_case(called)));
+    let here = match called {
+        Some(called) => {
+            let suffix = settings.host_suffix.as_deref();
+            let scheme = match (way.forwarded, known) {
+                _ if way.scheme == "https" => way.scheme,
+                (Some(forwarded), _) => forwarded,
+                (None, Some((known, _))) if is_beneath(called, suffix) => known,
+                _ => way.scheme,
+            };
+            [scheme, "://", called].concat()
+        }
+        None => configured.to_owned(),
+    };
+    Ends::new(Arc::clone(way.line), here, configured, way.prefix)
 }
 
 fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {

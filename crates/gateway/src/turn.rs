@@ -235,6 +235,8 @@ impl<E> Turned<E> {
                 match std::mem::replace(&mut self.stage, Stage::Done) {
                     Stage::Done => return Poll::Ready(None),
                     Stage::Ended(trailers) => return Poll::Ready(trailers.map(Ok)),
+                    // An end that is known is not asked for.
+                    Stage::Streams if body.is_end_stream() => self.came(None)?,
                     Stage::Streams => match body.as_mut().poll_frame(context) {
                         Poll::Pending => {
                             self.stage = Stage::Streams;

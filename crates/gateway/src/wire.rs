@@ -23,7 +23,7 @@ use crate::socket::Socket;
 use crate::upload::Upload;
 
 /// A request's body on its way out: whole, or streaming.
-pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
+pub(crate) type Outgoing = Either<Full<Bytes>, Box<Upload>>;
 
 /// How often a connection is asked again in one poll before others get their turn.
 const TURNS: usize = 16;

@@ -287,6 +287,14 @@ impl Standing {
         share: u8,
         terms: &Terms,
     ) -> Result<Admitted, Turned> {
+        match self.ask(flow, share, terms)? {
+            Asked::Goes(admitted) => Ok(admitted),
+            // Few calls come to this, and none should carry room for it.
+            Asked::Waits(place, since) => Box::pin(self.wait(place, flow, since, terms)).await,
+        }
+    }
+
+    fn ask(self: &Arc<Self>, flow: Flow, share: u8, terms: &Terms) -> Result<Asked, Turned> {
         let (place, since) = {
             let left = terms.give_up.saturating_duration_since(Instant::now());
             let mut slot = self.lock();
@@ -302,7 +310,7 @@ impl Standing {
             state.next += 1;
             let ticket = state.next;
             match state.court.ask(now, &ask, ticket) {
-                Verdict::Go => return Ok(self.admitted(flow, class, now, now)),
+                Verdict::Go => return Ok(Asked::Goes(self.admitted(flow, class, now, now))),
                 Verdict::Paused(until) => return Err(Turned::Paused(after(now, until))),
                 Verdict::Full(until) => return Err(Turned::Full(after(now, until))),
                 Verdict::Wait => {}
@@ -324,7 +332,7 @@ impl Standing {
             };
             (place, now)
         };
-        self.wait(place, flow, since, terms).await
+        Ok(Asked::Waits(place, since))
     }
 
     async fn wait(
@@ -434,6 +442,12 @@ impl Standing {
 
 fn after(now: Micros, until: Micros) -> Duration {
     Duration::from_micros(until.saturating_sub(now))
+}
+
+/// What became of a call that asked.
+enum Asked {
+    Goes(Admitted),
+    Waits(Place, Micros),
 }
 
 /// A place in the queue; who drops it leaves.

@@ -31,7 +31,7 @@ impl App {
             let servers = standing.sharers();
             let limits = &caller.limits;
             let rated = self.0.fair.rate(caller.consumer_id, limits, terms, servers);
-            rated
+            Box::pin(rated)
                 .await
                 .map_err(|turned| refusal(turned, caller, line))?;
         }

@@ -6,6 +6,7 @@ mod database;
 mod expiry;
 mod http;
 mod kill;
+mod outage;
 mod process;
 mod proxy;
 mod report;
@@ -45,6 +46,8 @@ enum Proof {
     Kill(kill::Args),
     /// Many callers at several servers when tokens expire
     Expiry(expiry::Args),
+    /// A token service that is down for a thousand accounts
+    Outage(outage::Args),
     /// Databases, token services, clocks and servers that fail
     Trouble(trouble::Args),
 }
@@ -59,6 +62,7 @@ async fn main() -> anyhow::Result<()> {
     match &cli.proof {
         Proof::Kill(args) => kill::run(program, args).await,
         Proof::Expiry(args) => expiry::run(program, args).await,
+        Proof::Outage(args) => outage::run(program, args).await,
         Proof::Trouble(args) => trouble::run(program, args).await,
     }
 }

@@ -46,7 +46,7 @@ use crate::error::{Refused, Who};
 use crate::outbound::Outbound;
 use gate::Gates;
 use live::Moment;
-use slot::{Answer, Joined, Slot};
+use slot::{Answer, Awaited, Joined, Slot};
 
 /// How long a caller waits for a new token while the old one is still valid.
 const SOFT_WAIT: Duration = Duration::from_secs(2);
@@ -282,9 +282,9 @@ impl Keeper {
                 return Ok(token);
             }
         }
-        match tokio::time::timeout(HARD_WAIT, flight).await {
+        match tokio::time::timeout(HARD_WAIT, &mut flight).await {
             Ok(answer) => answer,
-            Err(_) => self.old_or(slot, need, slow()),
+            Err(_) => self.old_or(slot, need, slow(flight.awaited())),
         }
     }
 
@@ -297,9 +297,21 @@ impl Keeper {
     }
 }
 
-fn slow() -> Refused {
-    let detail = "The token service has not answered yet. The renewal goes on; try again.";
-    let mut refused = Refused::new(Who::Entra, 503, "token-service-slow", detail);
+/// Names who was waited for: a database that stands still is no fault of the token service.
+fn slow(awaited: Awaited) -> Refused {
+    let (who, code, detail) = match awaited {
+        Awaited::Database => (
+            Who::Tieline,
+            "database-unavailable",
+            "Tieline's database has not answered yet. The renewal goes on; try again.",
+        ),
+        Awaited::TokenService => (
+            Who::Entra,
+            "token-service-slow",
+            "The token service has not answered yet. The renewal goes on; try again.",
+        ),
+    };
+    let mut refused = Refused::new(who, 503, code, detail);
     refused.retry_after = Some(Duration::from_secs(5));
     refused
 }

@@ -19,35 +19,72 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Reads the header. None when it is no bearer challenge.
+    /// Reads the header. One value may hold several challenges, of several schemes (RFC 9110,
+    /// section 11.6.1); the bearer challenge that asks for claims says more than one that does not.
+    /// None when there is no bearer challenge.
     #[must_use]
     pub fn parse(header: &str) -> Option<Challenge> {
-        let rest = header.trim();
-        let scheme = rest.get(..6)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let mut challenge = Challenge::default();
-        for (name, value) in parameters(&rest[6..]) {
-            match name.to_ascii_lowercase().as_str() {
-                "authorization_uri" | "authorization" => {
-                    challenge.authorization_uri = Url::parse(&value).ok();
-                }
-                "resource_id" | "resource" => challenge.resource = Some(value),
-                "error" => challenge.error = Some(value),
-                "claims" => challenge.claims = claims(&value),
-                _ => {}
+        let mut all = bearer_challenges(header);
+        let told = all.iter().position(|challenge| challenge.claims.is_some());
+        let chosen = told.unwrap_or(0);
+        (chosen < all.len()).then(|| all.swap_remove(chosen))
+    }
+
+    fn note(&mut self, name: &str, value: String) {
+        match name.to_ascii_lowercase().as_str() {
+            "authorization_uri" | "authorization" => {
+                self.authorization_uri = Url::parse(&value).ok();
             }
+            "resource_id" | "resource" => self.resource = Some(value),
+            "error" => self.error = Some(value),
+            "claims" => self.claims = claims(&value),
+            _ => {}
         }
-        Some(challenge)
     }
 }
 
-/// `name=value` pairs, parted by commas outside quotation marks.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_start_matches([' ', ',']);
-    while let Some((name, after)) = rest.split_once('=') {
+/// What stands between two commas outside quotation marks.
+struct Element<'a> {
+    /// The scheme, where a challenge begins.
+    scheme: Option<&'a str>,
+    parameter: Option<(&'a str, String)>,
+}
+
+fn bearer_challenges(header: &str) -> Vec<Challenge> {
+    let mut all = Vec::new();
+    let mut present: Option<Challenge> = None;
+    for Element { scheme, parameter } in elements(header) {
+        if let Some(scheme) = scheme {
+            all.extend(present.take());
+            present = scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(Challenge::default);
+        }
+        // Parameters of another scheme are none of ours.
+        if let (Some(challenge), Some((name, value))) = (&mut present, parameter) {
+            challenge.note(name, value);
+        }
+    }
+    all.extend(present);
+    all
+}
+
+/// Commas part the parameters of a challenge as well as challenges. What tells them apart is the
+/// scheme: a word of its own before a parameter's name, or without any parameter.
+fn elements(header: &str) -> Vec<Element<'_>> {
+    let mut found = Vec::new();
+    let mut rest = begin(header);
+    while !rest.is_empty() {
+        let end = rest.find(['=', ',']).unwrap_or(rest.len());
+        let words = rest[..end].trim();
+        let Some(after) = rest[end..].strip_prefix('=') else {
+            found.push(Element {
+                scheme: words.split_whitespace().next(),
+                parameter: None,
+            });
+            rest = begin(&rest[end..]);
+            continue;
+        };
         let (value, remaining) = match after.trim_start().strip_prefix('"') {
             Some(quoted) => quoted_string(quoted),
             None => {
@@ -55,10 +92,19 @@ fn parameters(text: &str) -> Vec<(String, String)> {
                 (after[..end].trim().to_owned(), &after[end..])
             }
         };
-        pairs.push((name.trim().to_owned(), value));
-        rest = remaining.trim_start_matches([' ', ',']);
+        let name = words.split_whitespace().next_back().unwrap_or_default();
+        found.push(Element {
+            scheme: words.split_whitespace().next().filter(|_| words != name),
+            parameter: Some((name, value)),
+        });
+        rest = begin(remaining);
     }
-    pairs
+    found
+}
+
+/// Empty elements of a list are passed over (RFC 9110, section 5.6.1.2).
+fn begin(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', ','])
 }
 
 /// A quoted-string of RFC 9110, section 5.6.4; the rest begins after its closing mark.
@@ -117,6 +163,51 @@ mod tests {
         let challenge = Challenge::parse(&header).expect("a challenge");
         assert_eq!(challenge.claims.as_deref(), Some(json));
         assert_eq!(challenge.error.as_deref(), Some("insufficient_claims"));
+    }
+
+    const CLAIMS: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
+
+    #[test]
+    fn the_challenge_for_claims_is_found_wherever_it_stands_in_a_joined_header() {
+        let claims = STANDARD.encode(CLAIMS);
+        let plain = "Bearer authorization_uri=https://login.example/8d2c/oauth2/authorize, \
+                     resource_id=https://contoso.crm4.dynamics.com/";
+        let asking =
+            format!(r#"bearer realm="a, \"b\"", error="insufficient_claims", claims="{claims}""#);
+        for header in [
+            format!("{plain}, {asking}"),
+            format!("{asking}, {plain}"),
+            format!("{plain},{asking},Basic realm=\"c\""),
+            format!("Negotiate, {asking}"),
+            format!("Negotiate YWJj==, , {plain}, {asking}"),
+            format!("Bearer, {asking}"),
+            format!("{plain},\tBearer\terror=insufficient_claims,claims = \"{claims}\""),
+        ] {
+            let challenge = Challenge::parse(&header).expect("a challenge");
+            assert_eq!(challenge.claims.as_deref(), Some(CLAIMS), "{header}");
+            assert_eq!(challenge.error.as_deref(), Some("insufficient_claims"));
+            assert!(challenge.authorization_uri.is_none(), "{header}");
+        }
+    }
+
+    #[test]
+    fn without_claims_the_first_bearer_challenge_counts() {
+        let header =
+            "Basic realm=\"x\", Bearer resource_id=https://a.example/, Bearer resource_id=b";
+        let challenge = Challenge::parse(header).expect("a challenge");
+        assert_eq!(challenge.resource.as_deref(), Some("https://a.example/"));
+    }
+
+    #[test]
+    fn what_another_scheme_says_is_not_ours() {
+        let claims = STANDARD.encode(CLAIMS);
+        assert_eq!(
+            Challenge::parse("Negotiate, Basic realm=\"Bearer a=b\""),
+            None
+        );
+        let header = format!("Bearer error=invalid_token, DPoP claims=\"{claims}\"");
+        let challenge = Challenge::parse(&header).expect("a challenge");
+        assert_eq!(challenge.claims, None);
     }
 
     #[test]

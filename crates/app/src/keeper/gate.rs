@@ -5,7 +5,11 @@
 //! that is the service's and not theirs, lets single attempts through as probes, and opens with the
 //! first one that is answered. It also bounds how many requests run side by side, so that a service
 //! that comes back is not run over.
+//!
+//! Who was turned away stands in line: the schedule takes the probes from there, and with the first
+//! answer all the others, so that accounts which nobody calls are back as soon as those in use.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +31,9 @@ const FIRST_PROBE: Duration = Duration::from_secs(2);
 const LONGEST_PROBE: Duration = Duration::from_secs(5);
 /// Longest pause that a service can ask all accounts for: recovery must be noticed in a minute.
 const LONGEST_ASKED: Duration = Duration::from_secs(45);
+
+/// Accounts that stand in line: some five megabytes. The others come by their own plans.
+const LONGEST_LINE: usize = 100_000;
 
 /// See [`Gate::opened_lately`].
 const LATELY: Duration = Duration::from_secs(60);
@@ -51,6 +58,14 @@ struct State {
     /// Counts openings: what was concluded before one is void after it.
     openings: u64,
     opened_at: Option<Instant>,
+    line: Line,
+}
+
+/// Accounts that were turned away, with the generations of their tokens.
+#[derive(Debug, Default)]
+struct Line {
+    first_come: VecDeque<(AccountId, i64)>,
+    known: HashSet<AccountId>,
 }
 
 #[derive(Debug)]
@@ -106,6 +121,15 @@ pub(super) struct Pass {
 }
 
 impl Gates {
+    /// Whose turn it is at any of the gates, up to so many.
+    pub(super) fn next_in_line(&self, now: Instant, most: usize) -> Vec<(AccountId, i64)> {
+        let mut found = Vec::new();
+        for gate in self.0.pin().values() {
+            found.extend(gate.next_in_line(now, most - found.len()));
+        }
+        found
+    }
+
     /// The gate of a token endpoint's host.
     pub(super) fn of(&self, endpoint: &str) -> Arc<Gate> {
         let host = Url::parse(endpoint)
@@ -141,6 +165,31 @@ impl Gate {
             probe,
             _permit: permit,
         })
+    }
+
+    /// Puts in line an account that was turned away; the gate may have opened since.
+    pub(super) fn line_up(&self, account: AccountId, generation: i64) {
+        self.lock().line.add(account, generation);
+    }
+
+    /// Puts in line an account that met the trouble itself, while that is everybody's: otherwise
+    /// its own pause holds.
+    pub(super) fn line_up_if_shut(&self, account: AccountId, generation: i64) {
+        let mut state = self.lock();
+        if state.shut.is_some() {
+            state.line.add(account, generation);
+        }
+    }
+
+    /// Whose turn it is: one account's for the next probe, or, once the gate is open, up to so many.
+    pub(super) fn next_in_line(&self, now: Instant, most: usize) -> Vec<(AccountId, i64)> {
+        let mut state = self.lock();
+        let count = match &state.shut {
+            Some(shut) if shut.probing == Probing::Yes || shut.next_probe > now => 0,
+            Some(_) => most.min(1),
+            None => most,
+        };
+        state.line.take(count)
     }
 
     /// Counts openings.
@@ -229,6 +278,27 @@ impl Gate {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every critical section is a few assignments; a panic cannot leave them half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn add(&mut self, account: AccountId, generation: i64) {
+        if self.first_come.len() < LONGEST_LINE && self.known.insert(account) {
+            self.first_come.push_back((account, generation));
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Vec<(AccountId, i64)> {
+        let count = most.min(self.first_come.len());
+        let taken: Vec<_> = self.first_come.drain(..count).collect();
+        for (account, _) in &taken {
+            self.known.remove(account);
+        }
+        if self.first_come.is_empty() {
+            // An outage may have made it long.
+            *self = Self::default();
+        }
+        taken
     }
 }
 
@@ -354,6 +424,38 @@ mod tests {
         probe.report(Health::Well);
         assert!(gate.enter(account()).await.is_ok());
         assert_eq!(gate.openings(), before + 1);
+    }
+
+    #[tokio::test]
+    async fn who_was_turned_away_probes_in_turn_and_comes_back_with_the_first_answer() {
+        let gate = shut().await;
+        let all: Vec<_> = (0..10).map(|_| account()).collect();
+        for (number, account) in all.iter().enumerate() {
+            let generation = i64::try_from(number).expect("small");
+            gate.line_up(*account, generation);
+            gate.line_up(*account, generation);
+        }
+        assert!(gate.next_in_line(Instant::now(), 128).is_empty());
+        let later = Instant::now() + LONGEST_PROBE;
+        assert_eq!(gate.next_in_line(later, 128), [(all[0], 0)]);
+        let probe = pass_at(&gate, later).await.expect("the probe");
+        assert!(gate.next_in_line(later, 128).is_empty());
+        // It failed, and stands last now.
+        probe.report(trouble());
+        gate.line_up(all[0], 0);
+        let later = later + LONGEST_PROBE * 2;
+        assert_eq!(gate.next_in_line(later, 128), [(all[1], 1)]);
+        let probe = pass_at(&gate, later).await.expect("the probe");
+        probe.report(Health::Well);
+        assert_eq!(gate.next_in_line(later, 4).len(), 4);
+        let rest = gate.next_in_line(later, 128);
+        assert_eq!(rest.last(), Some(&(all[0], 0)));
+        assert_eq!(rest.len(), 5);
+        // Trouble of one account's own is no reason to hurry; being turned away too late is.
+        gate.line_up_if_shut(all[3], 3);
+        assert!(gate.next_in_line(later, 128).is_empty());
+        gate.line_up(all[3], 3);
+        assert_eq!(gate.next_in_line(later, 128), [(all[3], 3)]);
     }
 
     #[tokio::test]

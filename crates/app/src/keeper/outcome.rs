@@ -248,6 +248,11 @@ impl Keeper {
         let gate = failure.is_of_service().then(|| {
             let gate = self.0.gates.of(&job.account.token_url);
             let openings = gate.openings();
+            let (id, generation) = (job.account.id, job.row.generation);
+            match failure {
+                Failure::ServiceDown { .. } => gate.line_up(id, generation),
+                _ => gate.line_up_if_shut(id, generation),
+            }
             (gate, openings)
         });
         job.slot.cool(Cooling {

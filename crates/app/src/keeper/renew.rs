@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::gate::{Health, Pass, ShutOut, Trouble};
 use super::live::Moment;
 use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, Stored, Use, View};
-use super::slot::{Answer, Reply, Slot};
+use super::slot::{Answer, Awaited, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
 use crate::credentials;
@@ -86,6 +86,7 @@ impl Keeper {
             tokio::pin!(woken);
             // Before the row is read: what happens after that is not missed.
             woken.as_mut().enable();
+            reply.awaits(Awaited::Database);
             let job = self.read(id, slot).await?;
             match protocol::step(&view(&job, need, self.gate_is_news(&job)), need) {
                 Step::Adopt => {
@@ -107,6 +108,8 @@ impl Keeper {
                 }
                 Step::Wait => {
                     wait.begin();
+                    // A server that keeps its lease has the database; it waits for an answer.
+                    reply.awaits(Awaited::TokenService);
                     let left = job.row.lease.map_or(TimeDelta::zero(), |lease| lease.left);
                     let left = left.to_std().unwrap_or_default() + Duration::from_millis(20);
                     let _ = tokio::time::timeout(left.min(LOOK_AGAIN), woken).await;
@@ -153,7 +156,11 @@ impl Keeper {
             Err(failure) => return Ok(Some(self.fail_unasked(job, need, failure, reply).await)),
         };
         let gate = self.0.gates.of(&job.account.token_url);
-        let pass = match gate.enter(job.account.id).await {
+        // Before the gate wait those whose turn at the token service has not come.
+        reply.awaits(Awaited::TokenService);
+        let pass = gate.enter(job.account.id).await;
+        reply.awaits(Awaited::Database);
+        let pass = match pass {
             Ok(pass) => pass,
             Err(out) => return Ok(Some(self.shut_out(job, need, out, reply).await)),
         };
@@ -177,7 +184,9 @@ impl Keeper {
             owner,
             usage,
         };
+        reply.awaits(Awaited::TokenService);
         let result = self.ask_under_lease(&mut held, ready, pass).await;
+        reply.awaits(Awaited::Database);
         Ok(Some(match result {
             Ok(obtained) => self.keep(&held, obtained, reply).await,
             Err(failure) => self.fail(&held, failure, reply).await,

@@ -53,9 +53,13 @@ impl Keeper {
             };
             drop(first);
             let free = places.available_permits();
-            let claimed = self.claim(free).await;
-            let more = claimed.len() == free;
-            for (account, generation) in claimed {
+            // What waits for a token service that is back, or looks whether it is, comes first.
+            let mut due = self.0.gates.next_in_line(Instant::now(), free);
+            if due.len() < free {
+                due.extend(self.claim(free - due.len()).await);
+            }
+            let more = due.len() == free;
+            for (account, generation) in due {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                     return;
                 };

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,7 +82,37 @@ pub(super) enum Joined {
 
 /// A renewal under way, to be waited for by any number of callers.
 #[derive(Debug, Clone)]
-pub(super) struct Flight(Shared<Landing>);
+pub(super) struct Flight {
+    landing: Shared<Landing>,
+    place: Arc<Place>,
+}
+
+/// Whom a renewal waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Our own database.
+    Database,
+    /// The token service, asked from here or by another server.
+    TokenService,
+}
+
+/// Where a flight is: who gives up waiting is told whose fault it is.
+#[derive(Debug)]
+struct Place(AtomicBool);
+
+impl Place {
+    /// Every renewal begins with a look into the database.
+    fn at_the_start() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(true)))
+    }
+
+    fn awaited(&self) -> Awaited {
+        match self.0.load(Ordering::Relaxed) {
+            true => Awaited::Database,
+            false => Awaited::TokenService,
+        }
+    }
+}
 
 /// The end of a flight, as the task that flies it announces it.
 #[derive(Debug)]
@@ -93,6 +123,7 @@ struct Landing(oneshot::Receiver<Answer>);
 pub(super) struct Reply {
     sender: Option<oneshot::Sender<Answer>>,
     serial: u64,
+    place: Arc<Place>,
 }
 
 impl Reply {
@@ -102,6 +133,19 @@ impl Reply {
             // Nobody may be waiting any more; what matters is stored.
             let _ = sender.send(answer);
         }
+    }
+
+    /// Says whom the flight waits for from now on.
+    pub(super) fn awaits(&self, awaited: Awaited) {
+        let is_database = awaited == Awaited::Database;
+        self.place.0.store(is_database, Ordering::Relaxed);
+    }
+}
+
+impl Flight {
+    /// Whom it waits for.
+    pub(super) fn awaited(&self) -> Awaited {
+        self.place.awaited()
     }
 }
 
@@ -122,7 +166,7 @@ impl Future for Flight {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        self.0.poll_unpin(context)
+        self.landing.poll_unpin(context)
     }
 }
 
@@ -264,11 +308,16 @@ impl Slot {
                     let (sender, receiver) = oneshot::channel();
                     busy.flights += 1;
                     let serial = busy.flights;
-                    let flight = Flight(Landing(receiver).shared());
+                    let flight = Flight {
+                        landing: Landing(receiver).shared(),
+                        place: Place::at_the_start(),
+                    };
+                    let place = Arc::clone(&flight.place);
                     busy.flight = Some((need, serial, flight.clone()));
                     launch(Reply {
                         sender: Some(sender),
                         serial,
+                        place,
                     });
                     Joined::Flight(flight)
                 }
@@ -487,6 +536,25 @@ mod tests {
         let joined = slot.join(Need::Fresh, drop);
         let refused = answered(joined).await.expect_err("no token");
         assert_eq!(refused.code, "renewal-ended");
+    }
+
+    #[test]
+    fn who_waits_sees_whom_the_renewal_waits_for() {
+        let slot = Slot::default();
+        let mut kept = None;
+        let Joined::Flight(first) = slot.join(Need::Fresh, |reply| kept = Some(reply)) else {
+            panic!("nothing is held");
+        };
+        let reply = kept.expect("launched");
+        assert_eq!(first.awaited(), Awaited::Database);
+        reply.awaits(Awaited::TokenService);
+        let Joined::Flight(later) = slot.join(Need::Fresh, drop) else {
+            panic!("nothing is held");
+        };
+        assert_eq!(first.awaited(), Awaited::TokenService);
+        assert_eq!(later.awaited(), Awaited::TokenService);
+        reply.awaits(Awaited::Database);
+        assert_eq!(later.awaited(), Awaited::Database);
     }
 
     #[tokio::test]

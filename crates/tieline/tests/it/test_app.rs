@@ -194,6 +194,22 @@ impl Process {
         self.wait()
     }
 
+    /// Sends a signal, and waits for an end that may take long.
+    pub(crate) async fn stop_within(self, name: &str, limit: Duration) -> ExitStatus {
+        let (id, log) = (self.id(), Arc::clone(&self.log));
+        signal(id, name);
+        let mut process = self;
+        let ended = tokio::task::spawn_blocking(move || process.child.wait().unwrap());
+        match tokio::time::timeout(limit, ended).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => {
+                // Or the thread that waits would keep the test from ending.
+                signal(id, "-KILL");
+                panic!("it does not end: {}", log.lock().unwrap());
+            }
+        }
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + STOP;
@@ -218,7 +234,7 @@ impl Drop for Process {
     }
 }
 
-fn signal(id: u32, name: &str) {
+pub(crate) fn signal(id: u32, name: &str) {
     assert!(
         Command::new("kill")
             .args([name, &id.to_string()])

@@ -30,22 +30,47 @@ pub(crate) enum Rules {
     Entra,
     /// A second use ends all of its kin.
     Strict,
+    /// Entra's, for a client that understands challenges: Dynamics tells it of events at once
+    /// (continuous access evaluation).
+    Evaluated,
 }
+
+/// What accounts are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) authorization_url: String,
+    pub(crate) token_url: String,
+    pub(crate) api_url: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    pub(crate) refresh_token: String,
+}
+
+/// The declaration of such a client (Microsoft, "Claims challenges, claims requests, and client
+/// capabilities").
+const CAPABLE: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
 
 /// The sandbox, and one account that is connected to it.
 pub(crate) struct Line {
     pub(crate) http: reqwest::Client,
     origin: String,
     ca_file: String,
-    key: String,
+    rules: Rules,
+    pub(crate) key: String,
     database: Option<String>,
     data: TempDir,
-    _sandbox: Process,
+    sandbox: Option<Process>,
+    pub(crate) person: Person,
+    /// The one that the application is registered with.
+    pub(crate) redirect_uri: Url,
+    pub(crate) settings: Settings,
 }
 
 /// A server.
 pub(crate) struct Server {
     pub(crate) gateway: String,
+    /// Where the console listens, whatever its address is called outside.
+    pub(crate) console: String,
     pub(crate) process: Process,
 }
 
@@ -53,47 +78,69 @@ impl Line {
     /// On SQLite, or on the PostgreSQL of a URL.
     pub(crate) async fn start(rules: Rules, database: Option<String>) -> Line {
         let data = tempfile::tempdir().unwrap();
-        let directory = data.path().join("sandbox");
-        let mut args = vec!["sandbox", "--listen", "127.0.0.1:0", "--control", "--json"];
-        args.extend(["--limits", "off", "--data-dir", directory.to_str().unwrap()]);
-        let mut sandbox = Process::start(&args);
-        let told: Value = serde_json::from_str(&sandbox.line()).unwrap();
+        let (sandbox, told) = sandbox_at("127.0.0.1:0", &data);
         let ca_file = told["ca_file"].as_str().unwrap().to_owned();
+        let origin = told["origin"].as_str().unwrap().to_owned();
+        let scene = scene();
+        let base = format!("{origin}/{}/oauth2/v2.0", scene.tenant);
         let mut line = Line {
             http: client(Some(Path::new(&ca_file))),
-            origin: told["origin"].as_str().unwrap().to_owned(),
             ca_file,
+            rules,
             key: String::new(),
             database,
             data,
-            _sandbox: sandbox,
+            sandbox: Some(sandbox),
+            settings: Settings {
+                authorization_url: format!("{base}/authorize"),
+                token_url: format!("{base}/token"),
+                api_url: format!("{origin}/api/data/v9.2"),
+                client_id: scene.client_id.clone(),
+                client_secret: scene.secret.clone(),
+                refresh_token: String::new(),
+            },
+            person: scene.person.clone(),
+            redirect_uri: scene.redirect_uri.parse().unwrap(),
+            origin,
         };
         if rules == Rules::Strict {
             let strictly = json!({"action": "rotate-strictly"});
             line.control("/entra", &strictly).await;
         }
-        line.connect(rules).await;
+        line.consent().await;
+        line.settings.refresh_token = line.mint().await;
+        line.connect();
         line
     }
 
+    /// Ends the sandbox: its address refuses connections.
+    pub(crate) fn stop_sandbox(&mut self) {
+        let sandbox = self.sandbox.take().unwrap();
+        assert!(sandbox.stop("-TERM").success());
+    }
+
+    /// Starts it where it was, with what it knew.
+    pub(crate) fn start_sandbox(&mut self) {
+        let address = self.origin.replace("https://localhost", "127.0.0.1");
+        self.sandbox = Some(sandbox_at(&address, &self.data).0);
+    }
+
     /// Adds the account, as somebody does who moves here with a refresh token, and a consumer.
-    async fn connect(&mut self, rules: Rules) {
-        let scene = scene();
-        let refresh_token = self.refresh_token(&scene).await;
+    fn connect(&mut self) {
+        let settings = self.settings.clone();
         let (secret, token) = (
-            self.file("secret", &scene.secret),
-            self.file("token", &refresh_token),
+            self.file("secret", &settings.client_secret),
+            self.file("token", &settings.refresh_token),
         );
-        let base = format!("{}/{}/oauth2/v2.0", self.origin, scene.tenant);
-        let rotation = match rules {
-            Rules::Entra => "auto",
+        let rotation = match self.rules {
+            Rules::Entra | Rules::Evaluated => "auto",
             Rules::Strict => "strict",
         };
         let mut args = vec!["account", "add", "--name", "Line", "--default"];
-        let (authorize, tokens) = (format!("{base}/authorize"), format!("{base}/token"));
-        let api = format!("{}/api/data/v9.2", self.origin);
-        args.extend(["--authorization-url", &authorize, "--token-url", &tokens]);
-        args.extend(["--api-url", &api, "--client-id", &scene.client_id]);
+        args.extend(["--authorization-url", &settings.authorization_url]);
+        args.extend(["--token-url", &settings.token_url]);
+        args.extend(["--api-url", &settings.api_url]);
+        args.extend(["--client-id", &settings.client_id]);
         args.extend([
             "--client-secret-file",
             &secret,
@@ -109,28 +156,39 @@ impl Line {
 
     /// Passwords are taken once somebody has consented; the way there ends at a console that does
     /// not run, which is no matter.
-    async fn refresh_token(&self, scene: &Scene) -> String {
-        let base = format!("{}/{}/oauth2/v2.0", self.origin, scene.tenant);
-        let scope = format!("{}/.default offline_access", self.origin);
+    async fn consent(&self) {
+        let scope = self.scope();
         let start = Url::parse_with_params(
-            &format!("{base}/authorize"),
+            &self.settings.authorization_url,
             [
-                ("client_id", scene.client_id.as_str()),
+                ("client_id", self.settings.client_id.as_str()),
                 ("response_type", "code"),
-                ("redirect_uri", &scene.redirect_uri),
+                ("redirect_uri", self.redirect_uri.as_str()),
                 ("scope", &scope),
             ],
         );
-        let _ = walk(&self.http, &start.unwrap(), &scene.person).await;
-        let form = [
+        let _ = walk(&self.http, &start.unwrap(), &self.person).await;
+    }
+
+    fn scope(&self) -> String {
+        format!("{}/.default offline_access", self.origin)
+    }
+
+    /// A refresh token of its own.
+    pub(crate) async fn mint(&self) -> String {
+        let scope = self.scope();
+        let mut form = vec![
             ("grant_type", "password"),
-            ("client_id", scene.client_id.as_str()),
-            ("client_secret", &scene.secret),
-            ("username", &scene.person.upn),
-            ("password", &scene.person.password),
+            ("client_id", self.settings.client_id.as_str()),
+            ("client_secret", &self.settings.client_secret),
+            ("username", &self.person.upn),
+            ("password", &self.person.password),
             ("scope", &scope),
         ];
-        let asked = self.http.post(format!("{base}/token")).form(&form);
+        if self.rules == Rules::Evaluated {
+            form.push(("claims", CAPABLE));
+        }
+        let asked = self.http.post(&self.settings.token_url).form(&form);
         let answer: Value = asked.send().await.unwrap().json().await.unwrap();
         let token = answer["refresh_token"].as_str();
         token.unwrap_or_else(|| panic!("{answer}")).to_owned()
@@ -176,6 +234,13 @@ impl Line {
         assert!(asked.send().await.unwrap().status().is_success());
     }
 
+    /// Removes one fault.
+    pub(crate) async fn mend(&self, fault: &Value) {
+        let url = format!("{}/_sandbox/api/faults/{}", self.origin, fault["id"]);
+        let asked = self.http.delete(url).header("X-Sandbox-Control", "1");
+        assert!(asked.send().await.unwrap().status().is_success());
+    }
+
     /// Removes all faults.
     pub(crate) async fn heal(&self) {
         let url = format!("{}/_sandbox/api/faults", self.origin);
@@ -206,6 +271,11 @@ impl Line {
 
     /// Starts a server; servers of one database share their keys.
     pub(crate) fn serve(&self, number: usize) -> Server {
+        self.serve_with(number, &[])
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn serve_with(&self, number: usize, more: &[&str]) -> Server {
         let directory = self.directory(number);
         std::fs::create_dir_all(&directory).unwrap();
         let keys = Path::new(&directory).join("master.keys");
@@ -216,24 +286,8 @@ impl Line {
         let local = "127.0.0.1:0";
         let mut command = self.command(number);
         command.args(["serve", "--console", local, "--gateway", local]);
-        let process = Process::run(command);
-        // What a server that was killed left behind names another process.
-        let file = Path::new(&directory).join("server.json");
-        let until = Instant::now() + START;
-        let running = loop {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            let running: Value = serde_json::from_str(&text).unwrap_or_default();
-            if running["pid"] == process.id() {
-                break running;
-            }
-            let log = process.log.lock().unwrap();
-            assert!(Instant::now() < until, "it does not come up: {log}");
-        };
-        let gateway = running["gateway_url"].as_str().unwrap();
-        Server {
-            gateway: gateway.trim_end_matches('/').to_owned(),
-            process,
-        }
+        command.args(more);
+        serving(command, Path::new(&directory))
     }
 
     /// A call through a server: its status, and the code of a failure.
@@ -259,7 +313,8 @@ impl Line {
         stdout(&output)
     }
 
-    fn command(&self, number: usize) -> std::process::Command {
+    /// The binary on a server's data, not yet told what to do.
+    pub(crate) fn command(&self, number: usize) -> std::process::Command {
         let mut command = tieline();
         if let Some(url) = &self.database {
             command.env("TIELINE_DATABASE_URL", url);
@@ -269,16 +324,51 @@ impl Line {
         command
     }
 
-    fn directory(&self, number: usize) -> String {
+    pub(crate) fn directory(&self, number: usize) -> String {
         let directory = self.data.path().join(format!("server-{number}"));
         directory.to_str().unwrap().to_owned()
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.data.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
+}
+
+/// Starts a server whose command is complete, and waits until it listens.
+pub(crate) fn serving(command: std::process::Command, directory: &Path) -> Server {
+    let process = Process::run(command);
+    // What a server that was killed left behind names another process.
+    let file = directory.join("server.json");
+    let until = Instant::now() + START;
+    let running = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let running: Value = serde_json::from_str(&text).unwrap_or_default();
+        if running["pid"] == process.id() {
+            break running;
+        }
+        let log = process.log.lock().unwrap();
+        assert!(Instant::now() < until, "it does not come up: {log}");
+    };
+    let url = |name: &str| {
+        let url = running[name].as_str().unwrap();
+        url.trim_end_matches('/').to_owned()
+    };
+    Server {
+        gateway: url("gateway_url"),
+        console: format!("http://{}", running["console_listen"].as_str().unwrap()),
+        process,
+    }
+}
+
+fn sandbox_at(address: &str, data: &TempDir) -> (Process, Value) {
+    let directory = data.path().join("sandbox");
+    let mut args = vec!["sandbox", "--listen", address, "--control", "--json"];
+    args.extend(["--limits", "off", "--data-dir", directory.to_str().unwrap()]);
+    let mut sandbox = Process::start(&args);
+    let told = serde_json::from_str(&sandbox.line()).unwrap();
+    (sandbox, told)
 }
 
 fn scene() -> Scene {

@@ -29,6 +29,8 @@ use seed::{Seed, seed};
 const CONNECTIONS: usize = 64;
 /// Keys of nginx' map, and consumers and accounts of Tieline.
 const KEYS: usize = 1000;
+/// Connections, and accounts, where instructions are counted: few, since valgrind is slow.
+const COUNTED: usize = 8;
 /// Accounts of the large installation that are asked for; loading the others' tokens one by one
 /// would take minutes.
 const LIVE: usize = 100_000;
@@ -384,14 +386,16 @@ impl Bench {
         let file = format!("--callgrind-out-file={}", profile.display());
         let under = ["valgrind", "--tool=callgrind", &file];
         let name = format!("Tieline counted {}", cell.name);
-        let proxy = self.gateway_under(&under, &name, KEYS, KEYS, cell.secure).await;
+        let proxy = self
+            .gateway_under(&under, &name, COUNTED, COUNTED, cell.secure)
+            .await;
         let door = Door {
             address: proxy.address,
             account_in_path: true,
             direct: None,
             round: None,
         };
-        let mut clients = Clients::connect(door, cell.connections).await;
+        let mut clients = Clients::connect(door, COUNTED).await;
         let calls = match cell.question.path {
             "small" => 2000,
             "file" | "page" => 200,

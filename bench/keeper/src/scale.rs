@@ -103,16 +103,18 @@ pub async fn renew(scale: &Scale, seconds: u64) -> anyhow::Result<()> {
         rates.push(done as f64 / at.elapsed().as_secs_f64());
     }
     let used = stats::cpu(server.pid()) - cpu;
+    let resident = stats::memory(server.pid()).0;
     server.kill().await;
     let answered = place.token_server.renewed.load(Ordering::Relaxed);
     rates.sort_by(f64::total_cmp);
     println!(
-        "renewals in a second: median {:.0}, lowest {:.0}, highest {:.0}; {:.0} % of a core; {} kB",
+        "renewals in a second: median {:.0}, lowest {:.0}, highest {:.0}; {:.0} % of a core; {} kB \
+         resident",
         rates[rates.len() / 2],
         rates[0],
         rates[rates.len() - 1],
         used / f64::from(u32::try_from(seconds).unwrap_or(1)) * 100.0,
-        stats::memory(server.pid()).1
+        resident
     );
     println!(
         "answered by the token server until the kill: {answered}; stored: {}",

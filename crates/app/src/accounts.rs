@@ -46,6 +46,20 @@ impl App {
         Ok(accounts)
     }
 
+    /// How many accounts are in each state. Unlike the list it can be asked for with every page,
+    /// however many there are.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn account_states(&self) -> Result<Vec<(ConnectionState, usize)>, AppError> {
+        let counted = self.store().accounts_by_state().await?;
+        let read = |(state, count): (String, i64)| {
+            let state: Option<ConnectionState> = state.parse().ok();
+            Some((state?, usize::try_from(count).unwrap_or_default()))
+        };
+        Ok(counted.into_iter().filter_map(read).collect())
+    }
+
     /// An account by id or name.
     ///
     /// # Errors

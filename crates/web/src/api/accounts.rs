@@ -69,12 +69,8 @@ pub(crate) async fn create(
 ) -> Answer {
     caller.require(Right::Manage)?;
     known_type(&properties)?;
-    let first = site
-        .app
-        .account_list("")
-        .await
-        .map_err(|e| caller.problem(&e))?
-        .is_empty();
+    let states = site.app.account_states().await;
+    let first = states.map_err(|e| caller.problem(&e))?.is_empty();
     // The first account of a type is its default, unless told otherwise; as in the console.
     let base = AccountForm {
         is_default: first,

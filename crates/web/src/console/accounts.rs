@@ -485,7 +485,10 @@ async fn accounts_page(
     let accounts = site.app.account_list(query).await.map_err(trouble)?;
     let total = match query.is_empty() {
         true => accounts.len(),
-        false => site.app.account_list("").await.map_err(trouble)?.len(),
+        false => {
+            let states = site.app.account_states().await.map_err(trouble)?;
+            states.iter().map(|(_, count)| count).sum()
+        }
     };
     let rows = accounts
         .iter()

@@ -40,17 +40,18 @@ const MENU: [(&str, &str); 7] = [
 impl Page {
     /// The frame around a section.
     pub(crate) async fn of(site: &Site, visitor: &Visitor, section: &'static str) -> Self {
-        let accounts = site.app.account_list("").await.unwrap_or_default();
+        let states = site.app.account_states().await.unwrap_or_default();
         let unwell = |state| {
             !matches!(
                 state,
                 ConnectionState::Connected | ConnectionState::NotConnected
             )
         };
-        let attention = accounts
+        let attention = states
             .iter()
-            .filter(|account| unwell(account.connection.state))
-            .count();
+            .filter(|(state, _)| unwell(*state))
+            .map(|(_, count)| count)
+            .sum();
         Self {
             words: visitor.words,
             user: visitor.user.email.as_str().to_owned(),

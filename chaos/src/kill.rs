@@ -87,6 +87,8 @@ struct Loss {
     granted: DateTime<Utc>,
     seen: DateTime<Utc>,
     reason: String,
+    /// The mark that stood in the database.
+    marked: Option<DateTime<Utc>>,
 }
 
 pub(crate) async fn run(program: std::path::PathBuf, args: &Args) -> anyhow::Result<()> {
@@ -233,9 +235,11 @@ impl Run {
                 granted: self.granted[account],
                 seen: Utc::now(),
                 reason: state.reason,
+                marked: self.world.marked(account)?,
             });
-            self.world.reconnect(server, account).await?;
+            // Before it is given: the next renewal may begin before this hears of the consent.
             self.granted[account] = Utc::now();
+            self.world.reconnect(server, account).await?;
         }
         Ok(taken)
     }
@@ -447,8 +451,12 @@ struct Windows {
 
 impl Windows {
     fn explain(&self, loss: &Loss) -> bool {
+        let within = |at: DateTime<Utc>| at >= loss.granted && at <= loss.seen;
         let mut cut = self.cut.iter().chain(&self.cut_before);
-        cut.any(|(account, at)| *account == loss.account && *at >= loss.granted && *at <= loss.seen)
+        // A kill may come between the commit of a mark and the log's line about it; then only the
+        // database knows of the mark.
+        cut.any(|(account, at)| *account == loss.account && within(*at))
+            || loss.marked.is_some_and(within)
     }
 }
 

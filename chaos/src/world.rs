@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -314,6 +315,22 @@ impl World {
     /// The path of a call to an account.
     pub(crate) fn target(&self, account: usize) -> String {
         format!("/a{account}/api/data/v9.2/WhoAmI")
+    }
+
+    /// When an account's refresh token was marked as being spent, where the mark stands.
+    pub(crate) fn marked(&self, account: usize) -> anyhow::Result<Option<DateTime<Utc>>> {
+        let id = &self.accounts[account];
+        let sql = format!("SELECT spending_since FROM account_token WHERE account_id = '{id}'");
+        let said = match &self.cluster {
+            Some(cluster) => cluster.sql(&sql)?,
+            None => {
+                let file = self.data(0).join("tieline.db");
+                let wait = ["-cmd", ".timeout 10000"];
+                run(Command::new("sqlite3").args(wait).arg(file).arg(sql))?
+            }
+        };
+        let ms = said.trim().parse().ok();
+        Ok(ms.and_then(DateTime::from_timestamp_millis))
     }
 
     /// Whether the database is whole, and its secrets open.

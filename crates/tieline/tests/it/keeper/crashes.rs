@@ -15,12 +15,7 @@ async fn killed_within_a_renewal(rules: Rules) -> (Line, Value) {
     let server = line.serve(0);
     // Boxed, so that dropping it ends what it borrows.
     let mut calling = Box::pin(line.call(&server));
-    loop {
-        tokio::select! {
-            answer = &mut calling => panic!("answered before the token was there: {answer:?}"),
-            struck = line.struck(&fault) => if struck == 1 { break },
-        }
-    }
+    line.until_struck(&fault, &mut calling).await;
     drop(calling);
     server.process.stop("-KILL");
     (line, fault)

@@ -17,12 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn renewing(line: &Line, server: &Server, fault: serde_json::Value) -> (u16, String) {
     let fault = line.control("/faults", &fault).await;
     let mut calling = Box::pin(line.call(server));
-    loop {
-        tokio::select! {
-            answer = &mut calling => panic!("answered before the token was there: {answer:?}"),
-            struck = line.struck(&fault) => if struck == 1 { break },
-        }
-    }
+    line.until_struck(&fault, &mut calling).await;
     // The signal leaves while the answer is kept back; the caller stays.
     crate::test_app::signal(server.process.id(), "-TERM");
     calling.await
@@ -63,12 +58,7 @@ async fn a_token_service_that_hangs_does_not_keep_a_server_from_ending() {
     });
     let fault = line.control("/faults", &never).await;
     let mut calling = Box::pin(line.call(&server));
-    loop {
-        tokio::select! {
-            answer = &mut calling => panic!("answered without a token: {answer:?}"),
-            struck = line.struck(&fault) => if struck == 1 { break },
-        }
-    }
+    line.until_struck(&fault, &mut calling).await;
     drop(calling);
     let status = server.process.stop_within("-TERM", BOUND).await;
     assert_eq!(status.code(), Some(0));

@@ -248,6 +248,21 @@ impl Line {
         assert!(asked.send().await.unwrap().status().is_success());
     }
 
+    /// Waits until an armed fault has struck the request that a caller waits for.
+    pub(crate) async fn until_struck(
+        &self,
+        fault: &Value,
+        calling: impl Future<Output = (u16, String)> + Unpin,
+    ) {
+        let mut calling = calling;
+        loop {
+            tokio::select! {
+                answer = &mut calling => panic!("answered before the token was there: {answer:?}"),
+                struck = self.struck(fault) => if struck == 1 { break },
+            }
+        }
+    }
+
     /// How many requests an armed fault has struck.
     pub(crate) async fn struck(&self, fault: &Value) -> u64 {
         let id = &fault["id"];

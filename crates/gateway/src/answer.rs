@@ -11,48 +11,66 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::pool::Leased;
+use crate::wire::Broke;
 
 /// A body that comes in. When it has ended, its connection takes the next call; when it is dropped
 /// before, the connection is closed, and Dynamics hears that nobody listens.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
-    body: Incoming,
-    leased: Option<Leased>,
+    source: Source,
     /// How long nothing may come.
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    Ended,
+    /// All of it is here.
+    Whole(Bytes),
+    Http1(Leased),
+    Http2(Incoming),
+}
+
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("the connection to Dynamics broke in the middle of an answer: {0}")]
-    Broken(#[from] hyper::Error),
+    #[error("an answer of Dynamics broke off: {0}")]
+    Broke(#[from] Broke),
+    #[error("an answer of Dynamics broke off: {0}")]
+    Http2(#[from] hyper::Error),
     #[error("Dynamics stopped in the middle of an answer")]
     Stalled,
 }
 
 impl AnswerBody {
-    /// In a box: an answer passes through many hands on its way out.
-    pub(crate) fn new(body: Incoming, leased: Option<Leased>, patience: Duration) -> Box<Self> {
-        let mut answer = Self {
-            body,
-            leased,
+    /// What follows a head over HTTP/1.1. In a box: an answer passes through many hands on its way
+    /// out.
+    pub(crate) fn http1(mut leased: Leased, patience: Duration) -> Box<Self> {
+        let source = match leased.wire.whole() {
+            Some(body) => {
+                leased.give_back();
+                Source::whole(body)
+            }
+            None => Source::Http1(leased),
+        };
+        Self::of(source, patience)
+    }
+
+    /// What follows a head over HTTP/2.
+    pub(crate) fn http2(body: Incoming, patience: Duration) -> Box<Self> {
+        Self::of(Source::Http2(body), patience)
+    }
+
+    fn of(source: Source, patience: Duration) -> Box<Self> {
+        Box::new(Self {
+            source,
             patience,
             stalled: None,
             waiting: false,
-        };
-        answer.give_back_if_ended();
-        Box::new(answer)
-    }
-
-    fn give_back_if_ended(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(leased) = self.leased.take()
-        {
-            leased.give_back();
-        }
+        })
     }
 
     /// Whether nothing came for too long.
@@ -69,6 +87,36 @@ impl AnswerBody {
     }
 }
 
+impl Source {
+    fn whole(body: Bytes) -> Self {
+        if body.is_empty() {
+            Self::Ended
+        } else {
+            Self::Whole(body)
+        }
+    }
+
+    /// Gives the connection back when its answer has ended.
+    fn end(&mut self) {
+        if let Self::Http1(leased) = std::mem::replace(self, Self::Ended) {
+            leased.give_back();
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Ended => Poll::Ready(None),
+            Self::Whole(body) => {
+                let body = std::mem::take(body);
+                *self = Self::Ended;
+                Poll::Ready(Some(Ok(Frame::data(body))))
+            }
+            Self::Http1(leased) => leased.wire.poll_body(context).map_err(BodyError::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -78,44 +126,52 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let body = &mut this.body;
-        let polled = match &mut this.leased {
-            Some(leased) => leased
-                .wire
-                .drive(context, |context| Pin::new(&mut *body).poll_frame(context)),
-            None => Pin::new(body).poll_frame(context),
-        };
-        match polled {
+        match this.source.poll(context) {
             Poll::Pending => match this.poll_stalled(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => {
-                    this.leased = None;
+                    this.source = Source::Ended;
                     Poll::Ready(Some(Err(BodyError::Stalled)))
                 }
             },
             Poll::Ready(None) => {
-                if let Some(leased) = this.leased.take() {
-                    leased.give_back();
-                }
+                this.source.end();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                this.leased = None;
-                Poll::Ready(Some(Err(error.into())))
+                // Its connection is closed with it.
+                this.source = Source::Ended;
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = false;
-                this.give_back_if_ended();
+                if let Source::Http1(leased) = &this.source
+                    && leased.wire.is_ended()
+                {
+                    this.source.end();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.source {
+            Source::Ended => true,
+            Source::Whole(_) | Source::Http1(_) => false,
+            Source::Http2(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Whole(body) => SizeHint::with_exact(body.len() as u64),
+            Source::Http1(leased) => match leased.wire.left() {
+                Some(left) => SizeHint::with_exact(left),
+                None => SizeHint::default(),
+            },
+            Source::Http2(body) => body.size_hint(),
+        }
     }
 }

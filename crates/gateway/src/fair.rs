@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use tieline_app::{CallerPass, Class, Line, Refused, Terms, Told, Who, Wish};
 
 use crate::answer::AnswerBody;
-use crate::forward::{Call, forward, kept};
+use crate::forward::{Call, forward};
 use crate::marks::Marks;
 use crate::worker::Worker;
 
@@ -75,24 +75,24 @@ pub(crate) async fn call(
     caller: &Arc<CallerPass>,
     line: &Arc<Line>,
     terms: &Terms,
-    call: Call,
+    mut call: Call,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
     let app = &worker.inner.app;
     let admitted = app.call_admit(caller, line, terms).await?;
-    let mut answer = in_time(terms, line, forward(worker, line, call)).await?;
+    let answer = in_time(terms, line, forward(worker, line, &mut call)).await?;
     let told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
     if !told.is_refusal() {
         admitted.answered(&told);
         return Ok(answer);
     }
     // From here on it is slow anyway.
-    let (mut admitted, mut told) = (admitted, told);
+    let (mut admitted, mut told, mut answer) = (admitted, told, answer);
     loop {
         let pause = told.pause().unwrap_or(UNTOLD);
-        let Some(again) = kept(&mut answer).filter(|_| terms.outlasts(pause)) else {
+        if !call.is_kept() || !terms.outlasts(pause) {
             admitted.answered(&told);
             return Ok(answer);
-        };
+        }
         let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect();
         if let Ok(Ok(body)) = tokio::time::timeout(REFUSAL_PATIENCE, body).await {
             told = told.with_body(&body.to_bytes());
@@ -100,7 +100,7 @@ pub(crate) async fn call(
         admitted.answered(&told);
         metrics::counter!("tieline_fair_waited_out_total").increment(1);
         admitted = Box::pin(app.call_admit_again(caller, line, terms)).await?;
-        answer = Box::pin(in_time(terms, line, forward(worker, line, again))).await?;
+        answer = Box::pin(in_time(terms, line, forward(worker, line, &mut call))).await?;
         told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
         if !told.is_refusal() {
             admitted.answered(&told);

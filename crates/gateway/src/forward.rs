@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{Either, Full};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
 use crate::answer::AnswerBody;
 use crate::connect::ConnectError;
+use crate::head::{Asked, Length};
 use crate::inject::inject;
-use crate::keep::{CallBody, stalled};
-use crate::pool::Lease;
+use crate::keep::{CallBody, cut_off, stalled};
+use crate::outgoing::Outgoing;
+use crate::pool::{Http2, Lease, Leased};
 use crate::upload::{Progress, Upload};
-use crate::wire::{Outgoing, Unanswered};
+use crate::wire::{Broke, Unanswered};
 use crate::worker::Worker;
 
-/// A call as it goes on.
+/// A call as it goes on. It stays where it is while it is sent, for as long as it may have to be
+/// sent again.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) target: PathAndQuery,
@@ -28,46 +30,47 @@ pub(crate) struct Call {
     pub(crate) body: CallBody,
 }
 
+impl Call {
+    /// Whether all that it takes to send it is at hand.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.body, CallBody::Kept(_))
+    }
+
+    /// What there is to send, and how far it has come where that is not known in front. A body that
+    /// streams is gone then.
+    fn outgoing(&mut self) -> Sent {
+        match std::mem::replace(&mut self.body, CallBody::Gone) {
+            CallBody::Kept(body) => {
+                self.body = CallBody::Kept(body.clone());
+                Sent::whole(body)
+            }
+            CallBody::Streaming(body) => {
+                let (upload, progress) = Upload::new(*body);
+                Sent {
+                    body: Outgoing::Streaming(Box::new(upload)),
+                    progress: Some(progress),
+                }
+            }
+            CallBody::Gone => Sent::whole(Bytes::new()),
+        }
+    }
+}
+
 /// Makes a call with the account's token; once more with a fresh one after a 401.
 pub(crate) async fn forward(
     worker: &Worker,
     line: &Arc<Line>,
-    call: Call,
+    call: &mut Call,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
     let token = match worker.inner.app.token_fresh(line) {
         Some(token) => token,
         None => Box::pin(token(worker, line)).await?,
     };
-    let (sending, kept) = Sending::of(call);
-    let ready = sending.with(token.header_value(), line);
-    let first = send(worker, line, ready, kept.as_ref(), &token).await?;
-    match first.status() {
-        StatusCode::UNAUTHORIZED => {}
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            return Ok(keeping(first, kept));
-        }
-        _ => return Ok(first),
+    let first = send(worker, line, call, &token).await?;
+    if first.status() != StatusCode::UNAUTHORIZED {
+        return Ok(first);
     }
-    Box::pin(again(worker, line, token, first, kept)).await
-}
-
-/// An answer that asks to come back later takes along what it takes to do so.
-fn keeping(mut answer: Response<Box<AnswerBody>>, kept: Option<Kept>) -> Response<Box<AnswerBody>> {
-    if let Some(kept) = kept {
-        answer.extensions_mut().insert(kept);
-    }
-    answer
-}
-
-/// The call that an answer asks to make later, where it is at hand.
-pub(crate) fn kept(answer: &mut Response<Box<AnswerBody>>) -> Option<Call> {
-    let kept = answer.extensions_mut().remove::<Kept>()?;
-    Some(Call {
-        method: kept.method,
-        target: kept.target,
-        headers: kept.headers,
-        body: CallBody::Kept(kept.body),
-    })
+    Box::pin(again(worker, line, token, first, call)).await
 }
 
 async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
@@ -81,7 +84,7 @@ async fn again(
     line: &Arc<Line>,
     refused: Arc<LiveToken>,
     first: Response<Box<AnswerBody>>,
-    kept: Option<Kept>,
+    call: &mut Call,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
     let challenge = challenge(first.headers());
     let (app, at) = (worker.inner.app.clone(), Arc::clone(line));
@@ -90,20 +93,13 @@ async fn again(
             .await
     });
     let fresh = fresh.await?;
-    let Some(kept) = kept else {
+    if !call.is_kept() {
         // The body is gone; the caller hears of the 401, and its next call gets the new token.
         return Ok(first);
-    };
+    }
     drop(first);
     metrics::counter!("tieline_gateway_replays_total").increment(1);
-    let ready = kept.sending().with(fresh.header_value(), line);
-    let answer = send(worker, line, ready, Some(&kept), &fresh).await?;
-    Ok(match answer.status() {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            keeping(answer, Some(kept))
-        }
-        _ => answer,
-    })
+    send(worker, line, call, &fresh).await
 }
 
 /// What a 401 asks for. A challenge for claims (continuous access evaluation) may stand beside
@@ -117,194 +113,195 @@ fn challenge(headers: &HeaderMap) -> Option<String> {
 
 // === one sending ===
 
-/// A request without its token.
-struct Sending {
-    method: Method,
-    target: PathAndQuery,
-    headers: HeaderMap,
+/// What is sent of a body.
+struct Sent {
     body: Outgoing,
     progress: Option<Rc<Progress>>,
 }
 
-/// What it takes to send a request once more.
-#[derive(Clone)]
-struct Kept {
-    method: Method,
-    target: PathAndQuery,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-/// A request, ready to go.
-struct Ready {
-    request: Request<Outgoing>,
-    progress: Option<Rc<Progress>>,
-}
-
-impl Sending {
-    fn of(call: Call) -> (Self, Option<Kept>) {
-        let Call {
-            method,
-            target,
-            headers,
-            body,
-        } = call;
-        match body {
-            CallBody::Kept(body) => {
-                let kept = Kept {
-                    method,
-                    target,
-                    headers,
-                    body,
-                };
-                (kept.sending(), Some(kept))
-            }
-            CallBody::Streaming(body) => {
-                let (upload, progress) = Upload::new(body);
-                let sending = Self {
-                    method,
-                    target,
-                    headers,
-                    body: Either::Right(Box::new(upload)),
-                    progress: Some(progress),
-                };
-                (sending, None)
-            }
-        }
-    }
-
-    fn with(self, token: &HeaderValue, line: &Line) -> Ready {
-        let mut request = Request::new(self.body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = Uri::from(self.target);
-        *request.headers_mut() = self.headers;
-        inject(request.headers_mut(), token, &line.host_header);
-        Ready {
-            request,
-            progress: self.progress,
-        }
-    }
-}
-
-impl Kept {
-    fn sending(&self) -> Sending {
-        Sending {
-            method: self.method.clone(),
-            target: self.target.clone(),
-            headers: self.headers.clone(),
-            body: Either::Left(Full::new(self.body.clone())),
+impl Sent {
+    fn whole(body: Bytes) -> Self {
+        Self {
+            body: Outgoing::Whole(body),
             progress: None,
         }
     }
 }
 
-/// Sends a request; once more where the connection had been closed while it lay idle.
+/// Sends a call; once more where the connection had been closed while it lay idle.
 async fn send(
     worker: &Worker,
     line: &Arc<Line>,
-    ready: Ready,
-    kept: Option<&Kept>,
+    call: &mut Call,
     token: &LiveToken,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
-    let Ready { request, progress } = ready;
-    let progress = progress.as_deref();
-    // On an idle connection, or a new one where there is none.
-    let attempt = match worker.pool.idle(line) {
-        Some(lease) => exchange(worker, line, lease, request, progress).await,
-        None => Box::pin(fresh(worker, line, request, progress)).await,
+    let Sent { body, progress } = call.outgoing();
+    let attempt = Attempt {
+        worker,
+        line,
+        call,
+        token,
+        progress: progress.as_deref(),
     };
-    let broke = match attempt {
+    // On an idle connection, or a new one where there is none.
+    let attempted = match worker.pool.idle(line) {
+        Some(lease) => attempt.exchange(lease, body).await,
+        None => Box::pin(attempt.fresh(body)).await,
+    };
+    let broke = match attempted {
         Ok(answer) => return Ok(answer),
         Err(Failure::Refused(refused)) => return Err(refused),
         Err(Failure::Broken(broke)) => broke,
     };
-    tracing::debug!(error = %broke.error, "a connection to Dynamics broke before an answer");
-    let request = match (broke.unsent, kept) {
+    tracing::debug!(error = %broke.broke, "a connection to Dynamics broke before an answer");
+    let body = match (broke.body, &attempt.call.body) {
         // Not a byte of it left, so it is not repeated, it is sent.
-        (Some(request), _) => request,
-        // What is safe to repeat is repeated (RFC 9110, section 9.2.2).
-        (None, Some(kept)) if kept.method.is_safe() => {
-            kept.sending().with(token.header_value(), line).request
+        (Some(body), _) if broke.untouched => Outgoing::Streaming(body),
+        // And what is safe to repeat is repeated (RFC 9110, section 9.2.2).
+        (None, CallBody::Kept(body)) if broke.untouched || attempt.call.method.is_safe() => {
+            Outgoing::Whole(body.clone())
         }
         _ => return Err(broken(line)),
     };
-    match Box::pin(fresh(worker, line, request, progress)).await {
+    match Box::pin(attempt.fresh(body)).await {
         Ok(answer) => Ok(answer),
         Err(Failure::Refused(refused)) => Err(refused),
         Err(Failure::Broken(_)) => Err(broken(line)),
     }
 }
 
-/// On a new connection.
-async fn fresh(
-    worker: &Worker,
-    line: &Arc<Line>,
-    request: Request<Outgoing>,
-    progress: Option<&Progress>,
-) -> Result<Response<Box<AnswerBody>>, Failure> {
-    let lease = worker.pool.connect(line).await;
-    let lease = lease.map_err(|error| Failure::Refused(unreachable(&error, line)))?;
-    exchange(worker, line, lease, request, progress).await
+/// A call, about to be sent.
+struct Attempt<'a> {
+    worker: &'a Worker,
+    line: &'a Line,
+    call: &'a Call,
+    token: &'a LiveToken,
+    progress: Option<&'a Progress>,
 }
 
-/// One request and the head of its answer: every answer of Dynamics passes here, and nowhere else.
-async fn exchange(
-    worker: &Worker,
-    line: &Line,
-    lease: Lease,
-    mut request: Request<Outgoing>,
-    progress: Option<&Progress>,
-) -> Result<Response<Box<AnswerBody>>, Failure> {
-    let settings = &worker.inner.settings;
-    let patience = settings.body_timeout;
-    let limit = settings.answer_timeout;
-    match lease {
-        Lease::Http1(mut leased) => {
-            let answered = within(worker, progress, leased.wire.exchange(request)).await;
-            let answer = answered.map_err(|late| late.refused(line, limit))?;
-            let answer = answer.map_err(|error| Failure::Broken(Box::new(error)))?;
-            Ok(answer.map(|body| AnswerBody::new(body, Some(leased), patience)))
-        }
-        Lease::Http2(mut sender) => {
-            absolute(&mut request, line);
-            let answered = within(worker, progress, sender.try_send_request(request)).await;
-            let answer = answered.map_err(|late| late.refused(line, limit))?;
-            let answer = answer.map_err(|mut error| {
-                Failure::Broken(Box::new(Unanswered {
-                    unsent: error.take_message().map(relative),
-                    error: error.into_error(),
-                }))
-            })?;
-            Ok(answer.map(|body| AnswerBody::new(body, None, patience)))
+impl Attempt<'_> {
+    /// On a new connection.
+    async fn fresh(&self, body: Outgoing) -> Result<Response<Box<AnswerBody>>, Failure> {
+        let lease = self.worker.pool.connect(self.line).await;
+        let lease = lease.map_err(|error| Failure::Refused(unreachable(&error, self.line)))?;
+        self.exchange(lease, body).await
+    }
+
+    /// One request and the head of its answer: every answer of Dynamics passes here, and nowhere
+    /// else.
+    async fn exchange(
+        &self,
+        lease: Lease,
+        body: Outgoing,
+    ) -> Result<Response<Box<AnswerBody>>, Failure> {
+        match lease {
+            Lease::Http1(leased) => self.exchange_http1(leased, body).await,
+            Lease::Http2(sender) => Box::pin(self.exchange_http2(sender, body)).await,
         }
     }
-}
 
-/// HTTP/2 says scheme and authority with the path (RFC 9113, section 8.3.1).
-fn absolute(request: &mut Request<Outgoing>, line: &Line) {
-    let uri = Uri::builder()
-        .scheme(line.origin.scheme())
-        .authority(line.authority.as_str());
-    let target = request.uri().path_and_query().cloned();
-    if let Some(target) = target
-        && let Ok(uri) = uri.path_and_query(target).build()
-    {
-        request.headers_mut().remove(header::HOST);
+    async fn exchange_http1(
+        &self,
+        mut leased: Leased,
+        body: Outgoing,
+    ) -> Result<Response<Box<AnswerBody>>, Failure> {
+        let Call {
+            method,
+            target,
+            headers,
+            ..
+        } = self.call;
+        // A length of nothing is said where the caller said one, or must be (`say_nothing`).
+        let said = headers.contains_key(header::CONTENT_LENGTH);
+        let asked = Asked {
+            method,
+            target: target.as_str(),
+            headers,
+            host: &self.line.host_header,
+            token: self.token.header_value(),
+            length: body.length().or(said.then_some(Length::Exact(0))),
+        };
+        let answered = leased.wire.exchange(&asked, body);
+        match self.within(answered).await? {
+            Ok(head) => {
+                let patience = self.worker.inner.settings.body_timeout;
+                Ok(head.map(|()| AnswerBody::http1(leased, patience)))
+            }
+            Err(unanswered) => Err(match unanswered.broke {
+                Broke::Malformed(malformed) => {
+                    let text = format!(
+                        "What {} answered cannot be understood: {malformed}.",
+                        self.line.authority
+                    );
+                    Failure::Refused(malformed_answer(text))
+                }
+                Broke::Upload => Failure::Refused(cut_off()),
+                Broke::Io(_) | Broke::Closed => Failure::Broken(Box::new(unanswered)),
+            }),
+        }
+    }
+
+    async fn exchange_http2(
+        &self,
+        mut sender: Http2,
+        body: Outgoing,
+    ) -> Result<Response<Box<AnswerBody>>, Failure> {
+        let answered = sender.try_send_request(self.request(body)?);
+        match self.within(answered).await? {
+            Ok(answer) => {
+                let patience = self.worker.inner.settings.body_timeout;
+                Ok(answer.map(|body| AnswerBody::http2(body, patience)))
+            }
+            Err(mut error) => {
+                let unsent = error.take_message().map(Request::into_body);
+                let untouched = unsent.is_some();
+                let body = match unsent {
+                    Some(Outgoing::Streaming(body)) => Some(body),
+                    _ => None,
+                };
+                let error = std::io::Error::other(error.into_error());
+                Err(Failure::Broken(Box::new(Unanswered {
+                    broke: Broke::Io(error),
+                    untouched,
+                    body,
+                })))
+            }
+        }
+    }
+
+    /// HTTP/2 says scheme and authority with the path (RFC 9113, section 8.3.1).
+    fn request(&self, body: Outgoing) -> Result<Request<Outgoing>, Failure> {
+        let uri = Uri::builder()
+            .scheme(self.line.origin.scheme())
+            .authority(self.line.authority.as_str())
+            .path_and_query(self.call.target.clone());
+        let uri = uri.build().map_err(|_| Failure::Refused(not_callable()))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.call.method.clone();
         *request.uri_mut() = uri;
+        *request.headers_mut() = self.call.headers.clone();
+        inject(request.headers_mut(), self.token.header_value());
+        Ok(request)
     }
-}
 
-/// HTTP/1.1 says the path alone.
-fn relative(mut request: Request<Outgoing>) -> Request<Outgoing> {
-    let authority = request.uri().authority();
-    let host = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = host {
-        request.headers_mut().insert(header::HOST, host);
+    /// Waits for the head of an answer. While the caller still sends, the time begins anew with
+    /// every piece: a large body on a slow line is no fault of Dynamics.
+    async fn within<T>(&self, answer: impl Future<Output = T>) -> Result<T, Failure> {
+        let limit = self.worker.inner.settings.answer_timeout;
+        let mut answer = pin!(answer);
+        loop {
+            let answered = self.worker.patience.within(limit, answer.as_mut()).await;
+            if let Some(answered) = answered {
+                return Ok(answered);
+            }
+            let late = match self.progress {
+                Some(progress) if progress.went_on() => continue,
+                Some(progress) if progress.is_open() => Late::Caller,
+                _ => Late::Dynamics,
+            };
+            return Err(late.refused(self.line, limit));
+        }
     }
-    if let Some(target) = request.uri().path_and_query().cloned() {
-        *request.uri_mut() = Uri::from(target);
-    }
-    request
 }
 
 /// Who was waited for too long.
@@ -312,27 +309,6 @@ fn relative(mut request: Request<Outgoing>) -> Request<Outgoing> {
 enum Late {
     Caller,
     Dynamics,
-}
-
-/// Waits for the head of an answer. While the caller still sends, the time begins anew with every
-/// piece: a large body on a slow line is no fault of Dynamics.
-async fn within<T>(
-    worker: &Worker,
-    progress: Option<&Progress>,
-    answer: impl Future<Output = T>,
-) -> Result<T, Late> {
-    let limit = worker.inner.settings.answer_timeout;
-    let mut answer = pin!(answer);
-    loop {
-        if let Some(answered) = worker.patience.within(limit, answer.as_mut()).await {
-            return Ok(answered);
-        }
-        match progress {
-            Some(progress) if progress.went_on() => {}
-            Some(progress) if progress.is_open() => return Err(Late::Caller),
-            _ => return Err(Late::Dynamics),
-        }
-    }
 }
 
 impl Late {
@@ -388,10 +364,17 @@ fn unreachable(error: &ConnectError, line: &Line) -> Refused {
             format!("The TLS connection to {host} failed: {other}."),
         ),
         ConnectError::Http2(_) => return broken(line),
-        ConnectError::NoHost => {
-            let text = "The account's API URL cannot be called.";
-            (Who::Tieline, "api-url-malformed", text.to_owned())
-        }
+        ConnectError::NoHost => return not_callable(),
     };
     Refused::new(who, 502, code, detail)
+}
+
+pub(crate) fn not_callable() -> Refused {
+    let text = "The account's API URL cannot be called.";
+    Refused::new(Who::Tieline, 502, "api-url-malformed", text)
+}
+
+/// An answer that is none, or could be taken for two different ones.
+pub(crate) fn malformed_answer(detail: impl Into<String>) -> Refused {
+    Refused::new(Who::Dynamics, 502, "dynamics-malformed", detail)
 }

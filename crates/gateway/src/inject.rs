@@ -33,9 +33,10 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, marks: Marks, accepted: A
     }
 }
 
-/// Puts the account's token in, and the organization's name.
-pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue, host: &HeaderValue) {
-    headers.insert(header::HOST, host.clone());
+/// Puts the account's token in, for HTTP/2, which says the organization's name elsewhere. In
+/// HTTP/1.1 both are written with the head (`head`).
+pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue) {
+    headers.remove(header::HOST);
     headers.insert(header::AUTHORIZATION, token.clone());
 }
 
@@ -101,12 +102,11 @@ mod tests {
         }
         headers.append("prefer", HeaderValue::from_static("return=representation"));
         let token = HeaderValue::from_static("Bearer secret");
-        let host = HeaderValue::from_static("contoso.crm.dynamics.com");
         let marks = Marks::of(&headers);
         let accepted = Accepted::of(&headers, marks);
         let mut sent = headers;
         request_headers(&mut sent, marks, accepted);
-        inject(&mut sent, &token, &host);
+        inject(&mut sent, &token);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -116,12 +116,10 @@ mod tests {
                 "authorization",
                 "callerobjectid",
                 "content-length",
-                "host",
                 "prefer"
             ]
         );
         assert_eq!(sent["authorization"], "Bearer secret");
-        assert_eq!(sent["host"], "contoso.crm.dynamics.com");
         assert_eq!(sent.get_all("prefer").iter().count(), 2);
     }
 }

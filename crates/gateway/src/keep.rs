@@ -16,7 +16,9 @@ use crate::turn::{Passing, Turner};
 /// A body that can be sent again, or one that streams.
 pub(crate) enum CallBody {
     Kept(Bytes),
-    Streaming(Passing<Begun>),
+    Streaming(Box<Passing<Begun>>),
+    /// It was one that streams, and has been sent.
+    Gone,
 }
 
 impl CallBody {
@@ -43,8 +45,10 @@ impl CallBody {
         Ok(match (begun, turner) {
             (Begun { first, rest: None }, Some(turner)) => Self::Kept(turner.whole(first)),
             (Begun { first, rest: None }, None) => Self::Kept(first),
-            (begun, Some(turner)) => Self::Streaming(Passing::turned(begun, turner, None, None)),
-            (begun, None) => Self::Streaming(Passing::untouched(begun)),
+            (begun, Some(turner)) => {
+                Self::Streaming(Box::new(Passing::turned(begun, turner, None, None)))
+            }
+            (begun, None) => Self::Streaming(Box::new(Passing::untouched(begun))),
         })
     }
 }
@@ -66,10 +70,7 @@ async fn begin(mut body: Incoming, max: u64, patience: Duration) -> Result<Begun
         let frame = match tokio::time::timeout(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
-            Ok(Some(Err(_))) => {
-                let text = "The request's body was cut off before its end.";
-                return Err(Refused::new(Who::Consumer, 400, "body-cut-off", text));
-            }
+            Ok(Some(Err(_))) => return Err(cut_off()),
             Err(_) => return Err(stalled(patience)),
         };
         let Ok(data) = frame.into_data() else {
@@ -99,6 +100,12 @@ async fn begin(mut body: Incoming, max: u64, patience: Duration) -> Result<Begun
         more.freeze()
     };
     Ok(Begun { first, rest: None })
+}
+
+/// A body ended before its end.
+pub(crate) fn cut_off() -> Refused {
+    let text = "The request's body was cut off before its end.";
+    Refused::new(Who::Consumer, 400, "body-cut-off", text)
 }
 
 /// Nothing came of a body for too long.

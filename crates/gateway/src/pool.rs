@@ -11,7 +11,8 @@ use tieline_app::Line;
 
 use crate::connect::{ConnectError, Connector};
 use crate::local::Local;
-use crate::wire::{Outgoing, Wire};
+use crate::outgoing::Outgoing;
+use crate::wire::Wire;
 
 /// How long an idle connection is kept, in seconds; Azure's load balancers drop them after four
 /// minutes.
@@ -38,13 +39,16 @@ struct Origin {
         reason = "a connection goes to a call and comes back; only its address is copied"
     )]
     idle: RefCell<Vec<Box<Wire>>>,
-    http2: RefCell<Option<http2::SendRequest<Outgoing>>>,
+    http2: RefCell<Option<Http2>>,
 }
+
+/// A connection of HTTP/2, on which many calls are made at once.
+pub(crate) type Http2 = http2::SendRequest<Outgoing>;
 
 /// A connection to make one call on.
 pub(crate) enum Lease {
     Http1(Leased),
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(Http2),
 }
 
 /// A connection that comes back to its pool.
@@ -79,7 +83,7 @@ impl Pool {
         let mut idle = origin.idle.borrow_mut();
         while let Some(mut wire) = idle.pop() {
             self.idle.set(self.idle.get() - 1);
-            if wire.is_free() {
+            if wire.is_quiet() {
                 drop(idle);
                 return Some(Lease::Http1(Leased {
                     wire,
@@ -96,9 +100,8 @@ impl Pool {
         let socket = self.connector.connect(line).await?;
         let origin = self.origin(line);
         if !socket.chose_http2() {
-            let wire = Wire::open(socket).await.map_err(ConnectError::Http2)?;
             return Ok(Lease::Http1(Leased {
-                wire,
+                wire: Wire::new(socket),
                 origin,
                 pool: Rc::clone(self),
             }));
@@ -126,6 +129,7 @@ impl Pool {
     fn put(&self, origin: &Origin, mut wire: Box<Wire>) {
         let mut idle = origin.idle.borrow_mut();
         if self.idle.get() < IDLE_MAX && idle.len() < IDLE_PER_ORIGIN {
+            wire.rest();
             wire.idle_since = self.now.get();
             idle.push(wire);
             self.idle.set(self.idle.get() + 1);
@@ -138,7 +142,7 @@ impl Pool {
         let mut kept = 0;
         self.origins.borrow_mut().retain(|_, origin| {
             let mut idle = origin.idle.borrow_mut();
-            idle.retain_mut(|wire| wire.idle_since >= oldest && wire.is_free());
+            idle.retain_mut(|wire| wire.idle_since >= oldest && wire.is_quiet());
             kept += idle.len();
             let mut http2 = origin.http2.borrow_mut();
             if http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
@@ -152,10 +156,12 @@ impl Pool {
 }
 
 impl Leased {
-    /// Puts the connection aside for the next call. Whether it can take one is seen when it is
-    /// taken, and has to be seen then anyway.
+    /// Puts the connection aside for the next call, if it can take one. Whether the other side has
+    /// closed it is seen when it is taken, and has to be seen then anyway.
     pub(crate) fn give_back(self) {
-        self.pool.put(&self.origin, self.wire);
+        if self.wire.may_go_on() {
+            self.pool.put(&self.origin, self.wire);
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
-use tieline_app::{Refused, Who};
+use tieline_app::Refused;
 
 use crate::address::{Ends, Turning};
 use crate::coding::{Accepted, Coded, Coding};
+use crate::forward::malformed_answer;
 use crate::inject::{remove_hop_by_hop, remove_ours};
 use crate::marks::Marks;
 use crate::part::{ADDRESSES, Kind};
@@ -34,12 +35,7 @@ pub(crate) fn check<B>(answer: &Response<B>, marks: Marks) -> Result<(), Refused
     } else {
         return Ok(());
     };
-    Err(Refused::new(
-        Who::Dynamics,
-        502,
-        "dynamics-malformed",
-        detail,
-    ))
+    Err(malformed_answer(detail))
 }
 
 /// An answer on its way back: its addresses lead here, and cookies stay inside.

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use tieline_app::{App, Line, Refused, Who};
+use tieline_app::{App, Line, Refused};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{Ends, called, forwarded_scheme};
@@ -26,7 +26,7 @@ use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
 use crate::cors::{is_preflight, open, preflight};
 use crate::fair;
-use crate::forward::Call;
+use crate::forward::{Call, not_callable};
 use crate::guest::Calling;
 use crate::inject::request_headers;
 use crate::keep::CallBody;
@@ -377,8 +377,7 @@ fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {
     if front.is_empty() {
         return Ok(target);
     }
-    format!("{front}{target}").parse().map_err(|_| {
-        let text = "The account's API URL cannot be called.";
-        Refused::new(Who::Tieline, 502, "api-url-malformed", text)
-    })
+    format!("{front}{target}")
+        .parse()
+        .map_err(|_| not_callable())
 }

@@ -27,6 +27,11 @@ impl Socket {
 }
 
 impl Socket {
+    /// Whether what is written is encrypted on the way.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Makes the connection end with a reset when it is dropped.
     pub(crate) fn reset(&self) {
         let stream = match self {

@@ -1,184 +1,309 @@
 //! One HTTP/1.1 connection to Dynamics, driven by whoever uses it.
 //!
-//! hyper's client wants its connection polled by a task of its own, and every request then crosses
-//! between two tasks four times. Here the call's own task polls the connection whenever it waits
-//! for the connection, so a call is one task from end to end; an idle connection is polled by
-//! nobody, and looked at once before it is used again.
+//! A call writes its request and reads its answer itself, from its own task, straight from and to
+//! the socket. hyper's client, which was here before, puts a dispatcher, two channels and two sets
+//! of buffers between them; half of what a small call cost was that. What it was trusted with is
+//! held to here: grammar by httparse (`head`, `chunks`), one call at a time, no byte of one answer
+//! ever read as part of another, and no connection used again of which that is not certain.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use futures_util::task::AtomicWaker;
-use http::{Request, Response};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use http::{Method, Response};
+use http_body::Frame;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
+use crate::chunks::{Chunks, Piece};
+use crate::head::{self, Asked, Came, Head, Length, Malformed};
+use crate::outgoing::{Outgoing, Sending};
 use crate::socket::Socket;
 use crate::upload::Upload;
 
-/// A request's body on its way out: whole, or streaming.
-pub(crate) type Outgoing = Either<Full<Bytes>, Box<Upload>>;
-
-/// How often a connection is asked again in one poll before others get their turn.
-const TURNS: usize = 16;
+/// What is read at once while a head is waited for; most answers are shorter.
+const HEAD_ROOM: usize = 8 * 1024;
+/// What is read at once of a body: four of TLS's records.
+const BODY_ROOM: usize = 64 * 1024;
+/// With less room than one of TLS's records takes, a new buffer is begun.
+const ROOM_MIN: usize = 16 * 1024;
 
 /// A connection.
+#[derive(Debug)]
 pub(crate) struct Wire {
-    sender: SendRequest<Outgoing>,
-    /// None once it has ended.
-    connection: Option<Connection<TokioIo<Socket>, Outgoing>>,
-    ear: Arc<Ear>,
-    waker: Waker,
+    socket: Socket,
+    /// What came and was not used yet; nothing while the connection is idle.
+    came: Bytes,
+    /// What the next bytes are read into; no memory while the connection is idle.
+    room: BytesMut,
+    sending: Sending,
+    reading: Reading,
+    persists: bool,
     /// When it was put aside, in the worker's seconds.
     pub(crate) idle_since: u32,
 }
 
+/// What is still to come of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Nothing.
+    Ended,
+    Exact(u64),
+    Chunks(Chunks),
+    UntilClose,
+}
+
+/// Why there is no answer, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broke {
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    #[error("the connection was closed")]
+    Closed,
+    #[error("what came is no answer: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the request's body was cut off")]
+    Upload,
+}
+
 /// A request that got no answer.
+#[derive(Debug)]
 pub(crate) struct Unanswered {
-    pub(crate) error: hyper::Error,
-    /// The request, where not a byte of it was sent.
-    pub(crate) unsent: Option<Request<Outgoing>>,
+    pub(crate) broke: Broke,
+    /// Whether not a byte of the request was sent.
+    pub(crate) untouched: bool,
+    /// Its body, then, if it streams.
+    pub(crate) body: Option<Box<Upload>>,
 }
 
 impl Wire {
-    pub(crate) async fn open(socket: Socket) -> Result<Box<Self>, hyper::Error> {
-        let (sender, connection) = Builder::new().handshake(TokioIo::new(socket)).await?;
-        let ear = Arc::new(Ear::default());
-        Ok(Box::new(Self {
-            sender,
-            connection: Some(connection),
-            waker: Waker::from(Arc::clone(&ear)),
-            ear,
+    pub(crate) fn new(socket: Socket) -> Box<Self> {
+        Box::new(Self {
+            socket,
+            came: Bytes::new(),
+            room: BytesMut::new(),
+            sending: Sending::default(),
+            reading: Reading::Ended,
+            persists: true,
             idle_since: 0,
-        }))
+        })
     }
 
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let (connection, ear, waker) = (&mut self.connection, &self.ear, &self.waker);
-        let answered = std::future::poll_fn(|context| {
-            drive(connection, ear, waker, context, |quiet| {
-                answer.as_mut().poll(quiet)
-            })
-        });
-        answered.await.map_err(|mut error| Unanswered {
-            unsent: error.take_message(),
-            error: error.into_error(),
-        })
+        asked: &Asked<'_>,
+        body: Outgoing,
+    ) -> Result<Response<()>, Unanswered> {
+        self.sending.begin(asked, body);
+        let method = asked.method;
+        let answered = std::future::poll_fn(|context| self.poll_head(method, context)).await;
+        match answered {
+            Ok(head) => Ok(self.begin(head)),
+            Err(broke) => Err(Unanswered {
+                broke,
+                untouched: self.sending.is_untouched(),
+                body: self.sending.take_back(),
+            }),
+        }
     }
 
-    /// Polls the connection on behalf of somebody who waits for something that comes over it.
-    pub(crate) fn drive<T>(
+    fn begin(&mut self, head: Head) -> Response<()> {
+        self.persists = head.persists;
+        self.reading = match head.length {
+            Length::Exact(0) => Reading::Ended,
+            Length::Exact(length) => Reading::Exact(length),
+            Length::Chunked => Reading::Chunks(Chunks::Size),
+            Length::UntilClose => Reading::UntilClose,
+        };
+        let mut answer = Response::new(());
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = head.headers;
+        answer
+    }
+
+    fn poll_head(
+        &mut self,
+        method: &Method,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Head, Broke>> {
+        // An answer may come before all of the request has gone, and then most often because it is
+        // not wanted; so what cannot be sent is no failure while there may be an answer.
+        let unsent = match self.sending.poll(&mut self.socket, context) {
+            Poll::Ready(Err(Broke::Upload)) => return Poll::Ready(Err(Broke::Upload)),
+            Poll::Ready(Err(error)) => Some(error),
+            Poll::Ready(Ok(())) | Poll::Pending => None,
+        };
+        loop {
+            let looked = self.room.len();
+            self.room.reserve(HEAD_ROOM);
+            let read = poll_read_buf(Pin::new(&mut self.socket), context, &mut self.room);
+            let broke = match read {
+                Poll::Pending if unsent.is_none() => return Poll::Pending,
+                Poll::Pending | Poll::Ready(Ok(0)) => Broke::Closed,
+                Poll::Ready(Err(error)) => error.into(),
+                Poll::Ready(Ok(_)) => {
+                    match head::read(self.room.split().freeze(), looked, method)? {
+                        Came::Head(head, rest) => {
+                            self.came = rest;
+                            return Poll::Ready(Ok(head));
+                        }
+                        Came::Part(part) => self.room = BytesMut::from(part),
+                    }
+                    continue;
+                }
+            };
+            return Poll::Ready(Err(unsent.unwrap_or(broke)));
+        }
+    }
+
+    /// The next of an answer's body: data, or the trailers behind it. None at its end.
+    pub(crate) fn poll_body(
         &mut self,
         context: &mut Context<'_>,
-        wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let Self {
-            connection,
-            ear,
-            waker,
-            ..
-        } = self;
-        drive(connection, ear, waker, context, wanted)
-    }
-
-    /// Whether it can take the next request: nothing is under way, and the other side has neither
-    /// closed it nor said anything unasked.
-    pub(crate) fn is_free(&mut self) -> bool {
-        self.ear.waker.take();
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        if Pin::new(connection)
-            .poll(&mut Context::from_waker(&self.waker))
-            .is_ready()
-        {
-            self.connection = None;
-            return false;
-        }
-        self.sender.is_ready()
-    }
-}
-
-fn drive<T>(
-    connection: &mut Option<Connection<TokioIo<Socket>, Outgoing>>,
-    ear: &Ear,
-    waker: &Waker,
-    context: &mut Context<'_>,
-    mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Poll<T> {
-    ear.listen(context.waker());
-    let mut quiet = Context::from_waker(waker);
-    for _ in 0..TURNS {
-        let ended = match connection {
-            // The answer's beginning, or the next piece of its body, may be there already.
-            _ if let Poll::Ready(got) = wanted(&mut quiet) => {
-                ear.rest();
-                return Poll::Ready(got);
+    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
+        if !self.sending.is_done() {
+            let sent = self.sending.poll(&mut self.socket, context);
+            if let Poll::Ready(Err(_)) = sent {
+                // The answer has begun, and is worth more than the rest of the request.
+                self.sending.give_up();
+                self.persists = false;
             }
-            Some(connection) => Pin::new(connection).poll(&mut quiet).is_ready(),
-            None => false,
+        }
+        loop {
+            match self.take() {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(malformed) => return Poll::Ready(Some(Err(self.broken(malformed.into())))),
+            }
+            match ready!(self.poll_more(context)) {
+                Ok(0) if self.reading == Reading::UntilClose => self.reading = Reading::Ended,
+                Ok(0) => return Poll::Ready(Some(Err(self.broken(Broke::Closed)))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+            }
+        }
+    }
+
+    /// What there is already of the body.
+    fn take(&mut self) -> Result<Piece, Malformed> {
+        match &mut self.reading {
+            Reading::Ended => Ok(Piece::End),
+            Reading::Chunks(chunks) => {
+                let piece = chunks.next(&mut self.came)?;
+                // Who knows that this was all does not ask again.
+                let (mut after, mut rest) = (*chunks, self.came.clone());
+                if *chunks == Chunks::Ended {
+                    self.reading = Reading::Ended;
+                } else if matches!(after.next(&mut rest), Ok(Piece::End)) {
+                    (self.came, self.reading) = (rest, Reading::Ended);
+                }
+                Ok(piece)
+            }
+            _ if self.came.is_empty() => Ok(Piece::More),
+            Reading::UntilClose => Ok(Piece::Data(std::mem::take(&mut self.came))),
+            Reading::Exact(left) => {
+                let there = self.came.len();
+                let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.reading = Reading::Ended;
+                }
+                Ok(Piece::Data(self.came.split_to(taken)))
+            }
+        }
+    }
+
+    /// Reads on; what there is already, the beginning of a chunk's size perhaps, stays in front.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let wanted = match self.reading {
+            Reading::Exact(left) => usize::try_from(left).unwrap_or(BODY_ROOM).min(BODY_ROOM),
+            _ => BODY_ROOM,
         };
-        if ended {
-            // What waits for the rest of an answer hears that there is none.
-            *connection = None;
+        // What was read before may still be on its way out; its memory is not waited for.
+        if self.room.capacity() < wanted.min(ROOM_MIN) {
+            self.room = BytesMut::with_capacity(wanted + self.came.len());
         }
-        if !ear.heard() {
-            break;
+        self.room.extend_from_slice(&self.came);
+        self.came = Bytes::new();
+        let read = poll_read_buf(Pin::new(&mut self.socket), context, &mut self.room);
+        self.came = self.room.split().freeze();
+        read
+    }
+
+    fn broken(&mut self, broke: Broke) -> Broke {
+        self.reading = Reading::Ended;
+        self.persists = false;
+        broke
+    }
+
+    /// All of the body, where all of it is here: with its head came most that is short.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        match self.reading {
+            Reading::Ended => Some(Bytes::new()),
+            Reading::Exact(left) if left <= self.came.len() as u64 => {
+                self.reading = Reading::Ended;
+                // As long as what is here at most.
+                Some(self.came.split_to(usize::try_from(left).ok()?))
+            }
+            Reading::Chunks(mut chunks) => {
+                let mut came = self.came.clone();
+                let Ok(Piece::Data(body)) = chunks.next(&mut came) else {
+                    return None;
+                };
+                let Ok(Piece::End) = chunks.next(&mut came) else {
+                    return None;
+                };
+                (self.came, self.reading) = (came, Reading::Ended);
+                Some(body)
+            }
+            Reading::Exact(_) | Reading::UntilClose => None,
         }
     }
-    if ear.rest() {
-        context.waker().wake_by_ref();
-    }
-    Poll::Pending
-}
 
-/// Hears what the connection says while it is polled, and passes on only what comes later: a task
-/// that wakes itself while it runs would run twice for every step.
-#[derive(Debug, Default)]
-struct Ear {
-    waker: AtomicWaker,
-    polling: AtomicBool,
-    heard: AtomicBool,
-}
-
-impl Ear {
-    fn listen(&self, waker: &Waker) {
-        self.waker.register(waker);
-        self.heard.store(false, Ordering::Relaxed);
-        self.polling.store(true, Ordering::SeqCst);
+    /// Whether all of the answer was read.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.reading == Reading::Ended
     }
 
-    fn heard(&self) -> bool {
-        self.heard.swap(false, Ordering::SeqCst)
-    }
-
-    /// From now on everything is passed on; says whether something was heard and not acted on.
-    fn rest(&self) -> bool {
-        self.polling.store(false, Ordering::SeqCst);
-        self.heard.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Ear {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.heard.store(true, Ordering::SeqCst);
-        if !self.polling.load(Ordering::SeqCst) {
-            self.waker.wake();
+    /// How much of the body is to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self.reading {
+            Reading::Ended => Some(0),
+            Reading::Exact(left) => Some(left),
+            Reading::Chunks(_) | Reading::UntilClose => None,
         }
+    }
+
+    /// Whether it takes another request, as far as the last one tells: all of it was sent, all of
+    /// the answer was read, and nothing else came.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.persists && self.is_ended() && self.sending.is_done() && self.came.is_empty()
+    }
+
+    /// Lets go of what an idle connection needs no memory for.
+    pub(crate) fn rest(&mut self) {
+        self.came = Bytes::new();
+        self.room = BytesMut::new();
+    }
+
+    /// Whether the other side, while nothing was asked of it, has neither closed the connection nor
+    /// said anything.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        let mut byte = ReadBuf::new(&mut byte);
+        let socket = &mut self.socket;
+        // Nothing may be overlooked for the reason that the task has done much already.
+        let read =
+            std::future::poll_fn(|context| Pin::new(&mut *socket).poll_read(context, &mut byte));
+        let read = std::pin::pin!(tokio::task::coop::unconstrained(read));
+        read.poll(&mut context).is_pending()
     }
 }

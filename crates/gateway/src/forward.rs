@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
@@ -17,6 +16,7 @@ use crate::inject::inject;
 use crate::keep::{CallBody, cut_off, stalled};
 use crate::outgoing::Outgoing;
 use crate::pool::{Http2, Lease, Leased};
+use crate::route::Target;
 use crate::upload::{Progress, Upload};
 use crate::wire::{Broke, Unanswered};
 use crate::worker::Worker;
@@ -25,7 +25,7 @@ use crate::worker::Worker;
 /// sent again.
 pub(crate) struct Call {
     pub(crate) method: Method,
-    pub(crate) target: PathAndQuery,
+    pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     pub(crate) body: CallBody,
 }
@@ -274,7 +274,7 @@ impl Attempt<'_> {
         let uri = Uri::builder()
             .scheme(self.line.origin.scheme())
             .authority(self.line.authority.as_str())
-            .path_and_query(self.call.target.clone());
+            .path_and_query(self.call.target.as_str());
         let uri = uri.build().map_err(|_| Failure::Refused(not_callable()))?;
         let mut request = Request::new(body);
         *request.method_mut() = self.call.method.clone();

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use httparse::{ParserConfig, Status};
 
+use crate::names::named;
+
 /// The longest head that is read of an answer; as long as a caller's may be.
 const HEAD_MAX: usize = 128 * 1024;
 /// So many fields it may have; Dynamics sends some twenty.
@@ -125,8 +127,8 @@ fn read_one(bytes: &Bytes, method: &Method) -> Result<Option<(Head, usize)>, Mal
     let mut headers = HeaderMap::with_capacity(answer.headers.len());
     for field in answer.headers.iter() {
         framing.see(field.name.as_bytes(), field.value)?;
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let name = name.map_err(|_| Malformed::NotHttp(httparse::Error::HeaderName))?;
+        let name = named(field.name.as_bytes());
+        let name = name.ok_or(Malformed::NotHttp(httparse::Error::HeaderName))?;
         // Values share the memory that they came in.
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
         let value = value.map_err(|_| Malformed::NotHttp(httparse::Error::HeaderValue))?;

@@ -27,6 +27,7 @@ mod known;
 mod links;
 mod local;
 mod marks;
+mod names;
 mod observe;
 mod outgoing;
 mod part;

@@ -1,5 +1,6 @@
 //! A request on its way out: its head, and its body as it comes.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -90,6 +91,29 @@ impl Body for Outgoing {
     }
 }
 
+/// Buffers that are kept for the next head, and how long they may be.
+const SPARE: usize = 16;
+const SPARE_MAX: usize = 32 * 1024;
+
+thread_local! {
+    /// Buffers of heads that have gone out.
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn spare() -> Vec<u8> {
+    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn put_aside(mut buffer: Vec<u8>) {
+    // It held a token, which the next head overwrites or the buffer's end lets go of.
+    buffer.clear();
+    BUFFERS.with_borrow_mut(|spare| {
+        if spare.len() < SPARE && buffer.capacity() <= SPARE_MAX {
+            spare.push(buffer);
+        }
+    });
+}
+
 /// What of a request has not gone out yet.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
@@ -123,7 +147,8 @@ impl Sending {
             Outgoing::Whole(body) if body.len() <= BESIDE_MAX => body.len(),
             _ => 0,
         };
-        let mut lead = Vec::with_capacity(values + fields + beside + 128);
+        let mut lead = spare();
+        lead.reserve(values + fields + beside + 128);
         head::write(asked, &mut lead);
         let (data, rest) = match (body, asked.length) {
             (Outgoing::Whole(body), _) if beside == body.len() => {
@@ -167,6 +192,7 @@ impl Sending {
     /// Sends no more of it.
     pub(crate) fn give_up(&mut self) {
         *self = Self {
+            touched: true,
             flushed: true,
             ..Self::default()
         };
@@ -198,11 +224,8 @@ impl Sending {
             }
         }
         ready!(Pin::new(socket).poll_flush(context))?;
-        *self = Self {
-            touched: true,
-            flushed: true,
-            ..Self::default()
-        };
+        self.flushed = true;
+        put_aside(std::mem::take(&mut self.lead));
         Poll::Ready(Ok(()))
     }
 

@@ -17,10 +17,29 @@ pub(crate) struct Route<'a> {
     pub(crate) account: Option<Cow<'a, str>>,
     /// What else the account may be called, where a host names it: not every name can be a host's.
     pub(crate) others: Vec<String>,
-    /// Path and query for Dynamics, byte for byte as they came.
-    pub(crate) target: PathAndQuery,
+    pub(crate) target: Target,
     /// What was cut off in front of them, such as `/Contoso%20Sales`; links in answers get it back.
     pub(crate) prefix: &'a str,
+}
+
+/// Path and query for Dynamics, byte for byte as they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    whole: PathAndQuery,
+    /// Where in it they begin: in front of a slash.
+    from: usize,
+}
+
+impl Target {
+    pub(crate) fn as_str(&self) -> &str {
+        self.whole.as_str().get(self.from..).unwrap_or("/")
+    }
+}
+
+impl From<PathAndQuery> for Target {
+    fn from(whole: PathAndQuery) -> Self {
+        Self { whole, from: 0 }
+    }
 }
 
 /// Takes an address apart. Path goes before host name, and host name before header: what is more
@@ -45,16 +64,11 @@ pub(crate) fn route<'a>(
              account, and at /<account>/api/data/v9.2/… for another one.",
         ));
     }
-    let whole_target = uri.path_and_query().filter(|_| prefix.is_empty());
-    let target = whole_target.map_or_else(|| rest.parse(), |target| Ok(target.clone()));
-    let target = target.map_err(|_| {
-        Refused::new(
-            Who::Consumer,
-            400,
-            "address-malformed",
-            "The address cannot be understood.",
-        )
-    })?;
+    let root = PathAndQuery::from_static("/");
+    let target = Target {
+        whole: uri.path_and_query().cloned().unwrap_or(root),
+        from: prefix.len(),
+    };
     let host = prefix
         .is_empty()
         .then(|| by_host(uri, headers, suffix))

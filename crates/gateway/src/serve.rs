@@ -36,7 +36,7 @@ use crate::observe::Seen;
 use crate::part::Kind;
 use crate::refuse::{FAILED, TRACE_ID, refuse};
 use crate::relay::{check, relay, unsay_length};
-use crate::route::{Route, authority, is_beneath, route};
+use crate::route::{Route, Target, authority, is_beneath, route};
 use crate::turn::{Passing, Turner, at_hand};
 use crate::worker::{self, Worker};
 use crate::{Gateway, Inner};
@@ -292,14 +292,15 @@ fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
 }
 
 /// The target, with the addresses in its query turned.
-fn queried(target: PathAndQuery, ends: &Ends) -> PathAndQuery {
-    if !target.query().is_some_and(|query| query.contains("id")) {
+fn queried(target: Target, ends: &Ends) -> Target {
+    let bytes = target.as_str().as_bytes();
+    // Most queries name no row's address.
+    if memchr::memmem::find(bytes, b"id").is_none() {
         return target;
     }
-    match ends.there().turn_query(target.as_str().as_bytes()) {
-        Some(turned) => PathAndQuery::try_from(turned).unwrap_or(target),
-        None => target,
-    }
+    let turned = ends.there().turn_query(bytes);
+    let turned = turned.and_then(|turned| PathAndQuery::try_from(turned).ok());
+    turned.map_or(target, Target::from)
 }
 
 /// The account that is meant, where it was met before; a host's name may stand for several
@@ -373,11 +374,11 @@ fn make_ends(worker: &Worker, way: &Way<'_>) -> Ends {
     Ends::new(Arc::clone(way.line), here, configured, way.prefix)
 }
 
-fn beneath(front: &str, target: PathAndQuery) -> Result<PathAndQuery, Refused> {
+fn beneath(front: &str, target: Target) -> Result<Target, Refused> {
     if front.is_empty() {
         return Ok(target);
     }
-    format!("{front}{target}")
-        .parse()
-        .map_err(|_| not_callable())
+    let beneath = format!("{front}{}", target.as_str());
+    let beneath = PathAndQuery::try_from(beneath).map_err(|_| not_callable())?;
+    Ok(beneath.into())
 }

@@ -6,6 +6,7 @@
 //! held to here: grammar by httparse (`head`, `chunks`), one call at a time, no byte of one answer
 //! ever read as part of another, and no connection used again of which that is not certain.
 
+use std::cell::RefCell;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
@@ -29,6 +30,11 @@ const HEAD_ROOM: usize = 8 * 1024;
 const BODY_ROOM: usize = 64 * 1024;
 /// With less room than one of TLS's records takes, a new buffer is begun.
 const ROOM_MIN: usize = 16 * 1024;
+
+thread_local! {
+    /// What heads of answers are read into.
+    static FIRST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -137,26 +143,41 @@ impl Wire {
             Poll::Ready(Ok(())) | Poll::Pending => None,
         };
         loop {
-            let looked = self.room.len();
-            self.room.reserve(HEAD_ROOM);
-            let read = poll_read_buf(Pin::new(&mut self.socket), context, &mut self.room);
-            let broke = match read {
+            let looked = self.came.len();
+            let broke = match self.poll_first(context) {
                 Poll::Pending if unsent.is_none() => return Poll::Pending,
                 Poll::Pending | Poll::Ready(Ok(0)) => Broke::Closed,
                 Poll::Ready(Err(error)) => error.into(),
                 Poll::Ready(Ok(_)) => {
-                    match head::read(self.room.split().freeze(), looked, method)? {
+                    match head::read(std::mem::take(&mut self.came), looked, method)? {
                         Came::Head(head, rest) => {
                             self.came = rest;
                             return Poll::Ready(Ok(head));
                         }
-                        Came::Part(part) => self.room = BytesMut::from(part),
+                        Came::Part(part) => self.came = part,
                     }
                     continue;
                 }
             };
             return Poll::Ready(Err(unsent.unwrap_or(broke)));
         }
+    }
+
+    /// Reads what an answer begins with. Where that ends nobody knows yet, so it goes to where the
+    /// thread's last head went, and only what came is given memory.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        FIRST.with_borrow_mut(|first| {
+            first.resize(HEAD_ROOM, 0);
+            let mut read = ReadBuf::new(first);
+            ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
+            let came = read.filled();
+            self.came = if self.came.is_empty() {
+                Bytes::copy_from_slice(came)
+            } else {
+                Bytes::from([&self.came, came].concat())
+            };
+            Poll::Ready(Ok(came.len()))
+        })
     }
 
     /// The next of an answer's body: data, or the trailers behind it. None at its end.

@@ -164,6 +164,7 @@ pub struct Refused {
 impl Refused {
     /// A refusal without a time.
     #[must_use]
+    #[cold]
     pub fn new(who: Who, status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             who,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Response};
 use http_body_util::{BodyExt, Limited};
-use tieline_app::{CallerPass, Class, Line, Refused, Terms, Told, Who, Wish};
+use tieline_app::{Admitted, CallerPass, Class, Line, Refused, Terms, Told, Who, Wish};
 
 use crate::answer::AnswerBody;
 use crate::forward::{Call, forward};
@@ -85,8 +85,36 @@ pub(crate) async fn call(
         admitted.answered(&told);
         return Ok(answer);
     }
-    // From here on it is slow anyway.
-    let (mut admitted, mut told, mut answer) = (admitted, told, answer);
+    let later = Later {
+        admitted,
+        told,
+        answer,
+    };
+    Box::pin(wait_out(worker, caller, line, terms, call, later)).await
+}
+
+/// An answer that wants the call later.
+struct Later {
+    admitted: Admitted,
+    told: Told,
+    answer: Response<Box<AnswerBody>>,
+}
+
+/// Waits until Dynamics wants the call, for as long as the caller has time.
+async fn wait_out(
+    worker: &Worker,
+    caller: &Arc<CallerPass>,
+    line: &Arc<Line>,
+    terms: &Terms,
+    mut call: Call,
+    later: Later,
+) -> Result<Response<Box<AnswerBody>>, Refused> {
+    let app = &worker.inner.app;
+    let Later {
+        mut admitted,
+        mut told,
+        mut answer,
+    } = later;
     loop {
         let pause = told.pause().unwrap_or(UNTOLD);
         if !call.is_kept() || !terms.outlasts(pause) {

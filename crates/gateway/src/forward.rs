@@ -312,6 +312,7 @@ enum Late {
 }
 
 impl Late {
+    #[cold]
     fn refused(self, line: &Line, limit: Duration) -> Failure {
         Failure::Refused(match self {
             Late::Caller => stalled(limit),
@@ -335,6 +336,7 @@ enum Failure {
     Broken(Box<Unanswered>),
 }
 
+#[cold]
 fn broken(line: &Line) -> Refused {
     let text = format!(
         "{} closed the connection before it answered.",
@@ -343,6 +345,7 @@ fn broken(line: &Line) -> Refused {
     Refused::new(Who::Dynamics, 502, "dynamics-broken", text)
 }
 
+#[cold]
 fn unreachable(error: &ConnectError, line: &Line) -> Refused {
     let host = &line.authority;
     let (who, code, detail) = match error {
@@ -369,12 +372,14 @@ fn unreachable(error: &ConnectError, line: &Line) -> Refused {
     Refused::new(who, 502, code, detail)
 }
 
+#[cold]
 pub(crate) fn not_callable() -> Refused {
     let text = "The account's API URL cannot be called.";
     Refused::new(Who::Tieline, 502, "api-url-malformed", text)
 }
 
 /// An answer that is none, or could be taken for two different ones.
+#[cold]
 pub(crate) fn malformed_answer(detail: impl Into<String>) -> Refused {
     Refused::new(Who::Dynamics, 502, "dynamics-malformed", detail)
 }

@@ -103,12 +103,14 @@ async fn begin(mut body: Incoming, max: u64, patience: Duration) -> Result<Begun
 }
 
 /// A body ended before its end.
+#[cold]
 pub(crate) fn cut_off() -> Refused {
     let text = "The request's body was cut off before its end.";
     Refused::new(Who::Consumer, 400, "body-cut-off", text)
 }
 
 /// Nothing came of a body for too long.
+#[cold]
 pub(crate) fn stalled(patience: Duration) -> Refused {
     let text = format!(
         "Nothing came of the request's body for {} seconds.",

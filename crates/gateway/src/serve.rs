@@ -294,13 +294,23 @@ fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
 /// The target, with the addresses in its query turned.
 fn queried(target: Target, ends: &Ends) -> Target {
     let bytes = target.as_str().as_bytes();
-    // Most queries name no row's address.
-    if memchr::memmem::find(bytes, b"id").is_none() {
+    if !may_name_a_row(bytes) {
         return target;
     }
     let turned = ends.there().turn_query(bytes);
     let turned = turned.and_then(|turned| PathAndQuery::try_from(turned).ok());
     turned.map_or(target, Target::from)
+}
+
+/// Whether a row's address may be in a query: as `$id`, or in something with an `@`, either of which
+/// may be percent-encoded.
+fn may_name_a_row(target: &[u8]) -> bool {
+    let Some(question) = memchr::memchr(b'?', target) else {
+        return false;
+    };
+    let query = &target[question + 1..];
+    let is_id = |at: usize| query[at + 1..].starts_with(b"id");
+    memchr::memchr2(b'@', b'%', query).is_some() || memchr::memchr_iter(b'$', query).any(is_id)
 }
 
 /// The account that is meant, where it was met before; a host's name may stand for several

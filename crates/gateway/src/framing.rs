@@ -102,6 +102,15 @@ impl Framing {
                     self.at = At::Value;
                     continue;
                 }
+                At::Header if let Some(line) = plain_length(&bytes[at..]) => {
+                    let (length, end) = line;
+                    // One that is said otherwise is looked at byte by byte.
+                    if !self.chunked && self.length.is_none_or(|said| said == length) {
+                        self.length = Some(length);
+                        at += end;
+                        continue;
+                    }
+                }
                 _ => {}
             }
             self.at = self.next(bytes[at]);
@@ -256,6 +265,27 @@ fn plain_target(bytes: &[u8]) -> Option<usize> {
         .iter()
         .fold(false, |odds, byte| odds | odd(*byte));
     none.then_some(end)
+}
+
+/// `Content-Length` as nearly everybody writes it: what it says, and how long the line is.
+fn plain_length(bytes: &[u8]) -> Option<(u64, usize)> {
+    const NAME: &[u8] = b"content-length: ";
+    let (name, value) = bytes.split_at_checked(NAME.len())?;
+    if !name.eq_ignore_ascii_case(NAME) {
+        return None;
+    }
+    let digits = value
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (digits, rest) = value.split_at(digits);
+    if !rest.starts_with(b"\r\n") {
+        return None;
+    }
+    let length = digits.iter().try_fold(None, |length, byte| {
+        digit(length, 10, u64::from(byte - b'0')).map(Some)
+    })??;
+    Some((length, NAME.len() + digits.len() + 2))
 }
 
 /// Whether a header begins that is none of those that are looked for.

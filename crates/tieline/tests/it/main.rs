@@ -9,6 +9,7 @@ mod credentials;
 mod fair;
 mod faithful;
 mod faithful_bodies;
+mod faithful_connections;
 mod faithful_wire;
 mod gateway;
 mod gateway_names;

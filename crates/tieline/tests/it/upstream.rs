@@ -37,6 +37,8 @@ impl Seen {
 }
 
 type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
+/// Gets a call's head and the connection that its body comes over.
+type Talk = dyn Fn(&Seen, &mut BufReader<&TcpStream>) + Send + Sync;
 
 /// The server; it ends with the test's process.
 pub(crate) struct Upstream {
@@ -65,6 +67,37 @@ impl Upstream {
             for stream in listener.incoming().flatten() {
                 let (kept, answer, tell) = (Arc::clone(&kept), Arc::clone(&answer), tell.clone());
                 thread::spawn(move || converse(&stream, &kept, &*answer, &tell));
+            }
+        });
+        let news = Mutex::new(news);
+        Upstream { origin, seen, news }
+    }
+
+    /// Gives tokens; any other call's head, and its connection, is for `talk`.
+    pub(crate) fn talking(
+        talk: impl Fn(&Seen, &mut BufReader<&TcpStream>) + Send + Sync + 'static,
+    ) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (kept, talk): (_, Arc<Talk>) = (Arc::clone(&seen), Arc::new(talk));
+        let (tell, news) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (kept, talk, tell) = (Arc::clone(&kept), Arc::clone(&talk), tell.clone());
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(&stream);
+                    while let Some(seen) = read_head(&mut reader) {
+                        kept.lock().unwrap().push(seen.clone());
+                        if is_token(&seen) {
+                            read_body(&mut reader, &seen);
+                            let _ = (&stream).write_all(&token(1));
+                            continue;
+                        }
+                        let _ = tell.send(News::Called);
+                        talk(&seen, &mut reader);
+                    }
+                });
             }
         });
         let news = Mutex::new(news);
@@ -107,6 +140,12 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
+fn token(number: usize) -> Vec<u8> {
+    let body =
+        format!(r#"{{"access_token":"token-{number}","token_type":"Bearer","expires_in":3600}}"#);
+    answer("200 OK", "Content-Type: application/json\r\n", &body)
+}
+
 /// An answer that ends in `CUT` is cut off there; one that ends in `HANG` goes on for ever.
 fn converse(
     stream: &TcpStream,
@@ -122,10 +161,7 @@ fn converse(
         let tokens = all.iter().filter(|seen| is_token(seen)).count();
         drop(all);
         let bytes = if is_token(&seen) {
-            let body = format!(
-                r#"{{"access_token":"token-{tokens}","token_type":"Bearer","expires_in":3600}}"#
-            );
-            answer("200 OK", "Content-Type: application/json\r\n", &body)
+            token(tokens)
         } else {
             let _ = tell.send(News::Called);
             answer_of(&seen)
@@ -143,6 +179,12 @@ fn converse(
 }
 
 fn read(reader: &mut impl BufRead) -> Option<Seen> {
+    let mut seen = read_head(reader)?;
+    seen.body = read_body(reader, &seen)?;
+    Some(seen)
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<Seen> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
@@ -160,24 +202,36 @@ fn read(reader: &mut impl BufRead) -> Option<Seen> {
         seen.headers
             .push((name.to_owned(), value.trim().to_owned()));
     }
-    if let Some(length) = seen
-        .header("content-length")
-        .and_then(|text| text.parse().ok())
-    {
-        seen.body = vec![0; length];
-        reader.read_exact(&mut seen.body).ok()?;
-    } else if seen.header("transfer-encoding").is_some() {
+    Some(seen)
+}
+
+/// The body behind a head, without what stands around its chunks; trailers are lines of it.
+pub(crate) fn read_body(reader: &mut impl BufRead, head: &Seen) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    let length = head.header("content-length");
+    if let Some(length) = length.and_then(|text| text.parse().ok()) {
+        body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+    } else if head.header("transfer-encoding").is_some() {
         loop {
-            line.clear();
+            let mut line = String::new();
             reader.read_line(&mut line).ok()?;
             let length = usize::from_str_radix(line.trim_end(), 16).ok()?;
-            let mut piece = vec![0; length + 2];
-            reader.read_exact(&mut piece).ok()?;
             if length == 0 {
                 break;
             }
-            seen.body.extend_from_slice(&piece[..length]);
+            let mut piece = vec![0; length + 2];
+            reader.read_exact(&mut piece).ok()?;
+            body.extend_from_slice(&piece[..length]);
+        }
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            match line.trim_end() {
+                "" => break,
+                trailer => body.extend_from_slice(trailer.as_bytes()),
+            }
         }
     }
-    Some(seen)
+    Some(body)
 }

@@ -571,9 +571,12 @@ impl Window {
 impl Permit {
     /// What the answer to this request carries.
     pub(crate) fn decorate(&self, headers: &mut HeaderMap) {
-        let spent = milliseconds(self.begun.elapsed());
-        let left = self.remaining_ms.saturating_sub(u64::from(spent));
-        decorate(headers, self.remaining_requests, left, &self.marks);
+        if self.counted {
+            let spent = milliseconds(self.begun.elapsed());
+            let left = self.remaining_ms.saturating_sub(u64::from(spent));
+            say_left(headers, self.remaining_requests, left);
+        }
+        mark(headers, &self.marks);
     }
 }
 
@@ -582,12 +585,8 @@ impl Throttled {
     pub(crate) fn into_response(self) -> Response {
         let mut response = self.excess.response(&self.rules, Some(self.retry_after));
         let headers = response.headers_mut();
-        decorate(
-            headers,
-            self.remaining_requests,
-            self.remaining_ms,
-            &self.marks,
-        );
+        say_left(headers, self.remaining_requests, self.remaining_ms);
+        mark(headers, &self.marks);
         response
     }
 }
@@ -597,13 +596,18 @@ const REQUESTS_LEFT: HeaderName =
 const TIME_LEFT: HeaderName = HeaderName::from_static("x-ms-ratelimit-time-remaining-xrm-requests");
 const DOP_HINT: HeaderName = HeaderName::from_static("x-ms-dop-hint");
 
-fn decorate(headers: &mut HeaderMap, requests: u64, ms: u64, marks: &Marks) {
+/// What is left of the limits. Who has none says nothing of them, like an organization on premises:
+/// a number that stays the same whatever is called would mislead whoever goes by it.
+fn say_left(headers: &mut HeaderMap, requests: u64, ms: u64) {
     headers.insert(REQUESTS_LEFT, HeaderValue::from(requests));
     // Live answers say seconds with two decimals and an English thousands separator: `1,200.00`.
     let seconds = format!("{}.{:02}", grouped(ms / 1_000), ms % 1_000 / 10);
     if let Ok(value) = HeaderValue::from_str(&seconds) {
         headers.insert(TIME_LEFT, value);
     }
+}
+
+fn mark(headers: &mut HeaderMap, marks: &Marks) {
     headers.insert(DOP_HINT, HeaderValue::from(marks.dop_hint));
     if let Some(value) = &marks.cookie {
         let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; Secure; SameSite=None");

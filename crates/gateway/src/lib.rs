@@ -33,6 +33,7 @@ mod refuse;
 mod relay;
 mod route;
 mod serve;
+mod signs;
 mod socket;
 mod turn;
 mod upload;

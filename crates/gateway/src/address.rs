@@ -97,6 +97,8 @@ impl Ends {
             host: self.line.authority.clone(),
             absolute: self.line.there.clone(),
             path: self.line.front.clone(),
+            // Which account it is about may be said in many ways, or not at all.
+            usual: String::new(),
         }
     }
 
@@ -115,6 +117,7 @@ impl Ends {
             host: String::new(),
             absolute: format!("{}{}", self.here, self.prefix),
             path: self.prefix.clone(),
+            usual: self.line.there.clone(),
         }
     }
 }
@@ -159,6 +162,9 @@ pub(crate) struct Turning {
     pub(crate) host: String,
     absolute: String,
     path: String,
+    /// Origin and base as an address begins with them most often, where one spelling of them tells
+    /// enough; empty where none does.
+    usual: String,
 }
 
 /// What may or must stand between an origin and `/api/`.
@@ -210,6 +216,19 @@ impl Turning {
             // As every scheme that is known begins.
             Next::Byte(b'h' | b'H', _) => self.absolute(start),
             Next::Byte(..) => Stays,
+        }
+    }
+
+    /// What [`look`](Self::look) says of an address in JSON, where that is told at a glance.
+    pub(crate) fn glance(&self, raw: &[u8]) -> Option<Verdict<'_>> {
+        match raw.first()? {
+            b'h' => {
+                let rest = raw.strip_prefix(self.usual.as_bytes())?;
+                let ends = !self.usual.is_empty() && ends_segment(*rest.first()?);
+                ends.then(|| Turns(self.usual.len(), &self.absolute))
+            }
+            b'H' | b'/' | b'\\' => None,
+            _ => Some(Stays),
         }
     }
 
@@ -544,6 +563,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether an origin, or a segment, ends where this stands, in a JSON string.
+#[inline]
+pub(crate) fn ends_segment(byte: u8) -> bool {
+    matches!(byte, b'/' | b'?' | b'#' | b'"')
+}
+
 /// The scheme and host that the caller used, as far as they can be believed: they end in links.
 pub(crate) fn called(authority: &str) -> Option<&str> {
     let sound = authority.bytes().all(|byte| {
@@ -602,6 +627,10 @@ impl Turning {
             host: host.into(),
             absolute: absolute.into(),
             path: path.into(),
+            usual: match side {
+                Side::Back => "https://contoso.crm.dynamics.com".into(),
+                Side::There => String::new(),
+            },
         }
     }
 }

@@ -37,6 +37,7 @@ mod refuse;
 mod relay;
 mod route;
 mod serve;
+mod signs;
 mod socket;
 mod turn;
 mod upload;

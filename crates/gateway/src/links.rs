@@ -8,12 +8,12 @@
 //! front of it, so a bare quote right behind `@odata.nextLink` ends a string; and where a colon
 //! follows, that string was a key.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use memchr::memmem::Finder;
+use bytes::Bytes;
 
-use crate::address::{Escapes, Turning, Verdict, Whole};
+use crate::address::{Escapes, Turning, Verdict, Whole, ends_segment};
+use crate::signs;
 
 /// The annotations that hold links, by their first letters: OData JSON Format 4.01, section 4.6,
 /// which lets the `odata.` in front of a name be left out, and `bind` (section 8.5), which clients
@@ -33,25 +33,60 @@ const fn links(first: u8) -> &'static [&'static [u8]] {
         _ => &[],
     }
 }
+/// How their names begin, and what stands there when the name is escaped: so few other annotations
+/// begin alike that hardly any other is looked at twice.
+const FIRST: u32 = letters(0);
+const SECOND: u32 = letters(1);
 /// As long as the longest of them with `odata.` in front.
 const NAME_MAX: usize = 21;
-/// How an `@` may be written otherwise (RFC 8259, section 7).
-const AT_ESCAPED: &[u8] = br"\u0040";
-static FIND_ESCAPED: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(AT_ESCAPED));
+
+/// The letters that stand in this place of names, as bits.
+const fn letters(place: usize) -> u32 {
+    // At a glance, a prefix is none that has an escape in it.
+    let mut letters = bit(b'\\') | bit(b"od"[place]);
+    let mut first = b'a';
+    while first <= b'z' {
+        let names = links(first);
+        let mut number = 0;
+        while number < names.len() {
+            letters |= bit(names[number][place]);
+            number += 1;
+        }
+        first += 1;
+    }
+    letters
+}
+
+/// Backslash and small letters, which is all that names are written with up to their second letter,
+/// have a bit each.
+#[inline]
+const fn bit(byte: u8) -> u32 {
+    let place = byte.wrapping_sub(b'\\');
+    if place < 32 { 1 << place } else { 0 }
+}
 
 /// Turns the links of one document.
 #[derive(Debug)]
 pub(crate) struct Links {
     turning: Arc<Turning>,
-    state: State,
+    /// Where the pieces so far end in the middle of something.
+    within: Option<Box<Within>>,
+}
+
+#[derive(Debug)]
+struct Within {
+    machine: Machine,
     /// A link's beginning that an earlier piece ended in.
     held: Vec<u8>,
+}
+
+/// What goes through a document byte by byte, wherever it cannot be told at a glance what is there.
+#[derive(Debug, Clone, Copy)]
+struct Machine {
+    state: State,
     /// What has come of an annotation's name.
     name: [u8; NAME_MAX],
     name_len: usize,
-    /// Where in the present piece every `@` is written as one.
-    plain_from: usize,
-    plain_to: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,76 +130,248 @@ impl Links {
     pub(crate) fn new(turning: Arc<Turning>) -> Self {
         Self {
             turning,
-            state: State::Scan,
-            held: Vec::new(),
-            name: [0; NAME_MAX],
-            name_len: 0,
-            plain_from: 0,
-            plain_to: 0,
+            within: None,
         }
     }
 
     /// What becomes of a piece of the document.
     pub(crate) fn turn(&mut self, piece: Bytes) -> Bytes {
-        let piece = if self.held.is_empty() {
-            piece
-        } else {
-            self.held.extend_from_slice(&piece);
-            Bytes::from(std::mem::take(&mut self.held))
+        let (piece, machine) = match self.within.take() {
+            None => (piece, Machine::new()),
+            Some(within) => within.go_on(piece),
         };
-        self.look_over(&piece);
-        let turning = Arc::clone(&self.turning);
-        let mut turned = BytesMut::new();
-        let (mut copied, mut at) = (0, 0);
-        while at < piece.len() {
-            let State::Link(place) = self.state else {
-                at = self.step(&piece, at);
-                continue;
-            };
-            let after = match place {
-                In::Value => State::Scan,
-                In::List => State::ListText,
-            };
-            match turning.look(&piece[at..], Escapes::Json, Whole::NotYet) {
-                Verdict::More => {
-                    self.held = piece[at..].to_vec();
-                    break;
-                }
-                Verdict::Stays => self.state = after,
-                Verdict::Turns(taken, base) => {
-                    if turned.is_empty() {
-                        // Where there is one, there are most often many, which grow alike.
-                        turned.reserve(piece.len() + piece.len() / 8 + base.len());
-                    }
-                    turned.reserve(piece.len() - copied + base.len());
-                    turned.put_slice(&piece[copied..at]);
-                    turned.put_slice(base.as_bytes());
-                    at += taken;
-                    copied = at;
-                    self.state = after;
-                }
+        let mut walk = Walk::new(&self.turning, &piece, machine);
+        walk.walk();
+        let (machine, end) = (walk.machine, walk.end);
+        let turned = walk.out();
+        if machine.state != State::Scan {
+            let held = piece[end..].to_vec();
+            self.within = Some(Box::new(Within { machine, held }));
+        }
+        turned.unwrap_or_else(|| {
+            if end == piece.len() {
+                piece
+            } else {
+                piece.slice(..end)
             }
-        }
-        let end = piece.len() - self.held.len();
-        if copied == 0 && turned.is_empty() {
-            return piece.slice(..end);
-        }
-        turned.put_slice(&piece[copied..end]);
-        turned.freeze()
-    }
-
-    /// Finds out which part of a piece holds no `@` that is written otherwise: all of it, most
-    /// often, but the few bytes at its end in which one may begin.
-    fn look_over(&mut self, piece: &[u8]) {
-        let last = FIND_ESCAPED.find_iter(piece).last();
-        self.plain_from = last.map_or(0, |last| last + AT_ESCAPED.len());
-        self.plain_to = piece.len().saturating_sub(AT_ESCAPED.len() - 1);
+        })
     }
 
     /// What is left when the document ends in the middle of a link.
     pub(crate) fn rest(&mut self) -> Bytes {
-        self.state = State::Scan;
-        Bytes::from(std::mem::take(&mut self.held))
+        let within = self.within.take();
+        within.map_or_else(Bytes::new, |within| Bytes::from(within.held))
+    }
+}
+
+impl Within {
+    fn go_on(mut self, piece: Bytes) -> (Bytes, Machine) {
+        if self.held.is_empty() {
+            return (piece, self.machine);
+        }
+        self.held.extend_from_slice(&piece);
+        (Bytes::from(self.held), self.machine)
+    }
+}
+
+/// The way through one piece.
+struct Walk<'a> {
+    turning: &'a Turning,
+    piece: &'a [u8],
+    machine: Machine,
+    /// How far it has come.
+    at: usize,
+    /// Where what is held begins.
+    end: usize,
+    /// How far it was copied.
+    copied: usize,
+    turned: Vec<u8>,
+    /// What was turned last.
+    last: Option<Last<'a>>,
+}
+
+/// A link that was turned: the links of a page are alike.
+#[derive(Clone, Copy)]
+struct Last<'a> {
+    /// From its annotation's name to where its base ends, as it came.
+    text: &'a [u8],
+    /// How much of that was taken, and what was put there.
+    taken: usize,
+    base: &'a str,
+}
+
+impl<'a> Walk<'a> {
+    fn new(turning: &'a Turning, piece: &'a [u8], machine: Machine) -> Self {
+        Self {
+            turning,
+            piece,
+            machine,
+            at: 0,
+            end: piece.len(),
+            copied: 0,
+            turned: Vec::new(),
+            last: None,
+        }
+    }
+
+    fn walk(&mut self) {
+        self.settle();
+        let tail = signs::each(
+            self.piece,
+            self.at,
+            #[inline(always)]
+            |at, name| self.sign(at, name),
+        );
+        if self.at < tail {
+            if is_escaped(&self.piece[self.at..tail]) {
+                self.machine.state = State::Escape(Where::Text);
+            }
+            self.at = tail;
+        }
+        while self.at < self.piece.len() {
+            self.step();
+        }
+    }
+
+    /// What was made of the piece, when anything of it was turned.
+    fn out(mut self) -> Option<Bytes> {
+        if self.copied == 0 && self.turned.is_empty() {
+            return None;
+        }
+        let rest = &self.piece[self.copied..self.end];
+        self.turned.extend_from_slice(rest);
+        Some(Bytes::from(self.turned))
+    }
+
+    /// At an `@`, behind which a name may begin. Of the annotations that are in a page only few are
+    /// links, and most of them are told from the others at a glance.
+    #[inline(always)]
+    fn sign(&mut self, at: usize, name: usize) {
+        let text = &self.piece[name..];
+        if at < self.at || !may_be_link(text) || self.is_text(at) {
+            return;
+        }
+        match self.last {
+            Some(last)
+                if text.len() > last.text.len()
+                    && ends_segment(text[last.text.len()])
+                    && text.starts_with(last.text) =>
+            {
+                let end = name + last.text.len();
+                self.replace(end - last.taken, end, last.base);
+            }
+            _ => self.annotation(name),
+        }
+    }
+
+    /// Whether the sign has a backslash in front of it that counts.
+    #[inline]
+    fn is_text(&self, at: usize) -> bool {
+        at > self.at && self.piece[at - 1] == b'\\' && is_escaped(&self.piece[self.at..at])
+    }
+
+    /// At an annotation's name.
+    #[inline(never)]
+    fn annotation(&mut self, name: usize) {
+        match glance(&self.piece[name..]) {
+            Glance::Other => return,
+            Glance::Link(length) => {
+                self.at = name + length;
+                if self.value(name) {
+                    return;
+                }
+                self.machine.state = State::Colon;
+            }
+            Glance::Unclear => {
+                self.at = name;
+                self.machine.state = self.machine.begin_name();
+            }
+        }
+        self.settle();
+    }
+
+    /// Behind a link annotation's name; says whether it is told at a glance what follows.
+    fn value(&mut self, name: usize) -> bool {
+        let piece = self.piece;
+        let Some(value) = piece[self.at..].strip_prefix(b":\"") else {
+            return false;
+        };
+        let at = self.at + 2;
+        match self.turning.glance(value) {
+            Some(Verdict::Turns(taken, base)) => {
+                let text = &piece[name..at + taken];
+                self.last = Some(Last { text, taken, base });
+                self.replace(at, at + taken, base);
+            }
+            Some(Verdict::Stays) => self.at = at,
+            Some(Verdict::More) | None => return false,
+        }
+        true
+    }
+
+    /// Goes on byte by byte until it is clear again what is there.
+    fn settle(&mut self) {
+        while self.machine.state != State::Scan && self.at < self.piece.len() {
+            self.step();
+        }
+    }
+
+    /// Puts a base in the place of what stands from here to there.
+    #[inline]
+    fn replace(&mut self, from: usize, to: usize, base: &str) {
+        if self.turned.capacity() == 0 {
+            self.begin(base.len(), to - from);
+        }
+        self.turned
+            .extend_from_slice(&self.piece[self.copied..from]);
+        self.turned.extend_from_slice(base.as_bytes());
+        self.at = to;
+        self.copied = to;
+    }
+
+    /// Makes room for what is turned: where there is one link, there are most often many, which grow
+    /// alike.
+    #[cold]
+    fn begin(&mut self, base: usize, taken: usize) {
+        let growth = base.saturating_sub(taken);
+        let room = if growth > 0 { self.piece.len() / 8 } else { 0 };
+        self.turned.reserve(self.piece.len() + growth + room);
+    }
+
+    fn step(&mut self) {
+        let (piece, at) = (self.piece, self.at);
+        let State::Link(place) = self.machine.state else {
+            self.at = self.machine.step(piece, at);
+            return;
+        };
+        let after = match place {
+            In::Value => State::Scan,
+            In::List => State::ListText,
+        };
+        match self
+            .turning
+            .look(&piece[at..], Escapes::Json, Whole::NotYet)
+        {
+            Verdict::More => {
+                self.end = at;
+                self.at = piece.len();
+            }
+            Verdict::Stays => self.machine.state = after,
+            Verdict::Turns(taken, base) => {
+                self.replace(at, at + taken, base);
+                self.machine.state = after;
+            }
+        }
+    }
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            state: State::Scan,
+            name: [0; NAME_MAX],
+            name_len: 0,
+        }
     }
 
     /// Goes on from `at`; says where it got to.
@@ -204,44 +411,8 @@ impl Links {
         at + 1
     }
 
-    /// Most of a document is text: it is skipped, not stepped through. Of the annotations that are
-    /// in a page only few are links, and most of them are told from the others at a glance.
+    /// Most of a document is text: it is skipped, not stepped through.
     fn skip(&mut self, piece: &[u8], at: usize) -> usize {
-        if self.state != State::Scan || at < self.plain_from {
-            return self.skip_slowly(piece, at);
-        }
-        // What this piece ends in, the next one may go on with.
-        let end = self.plain_to.max(at);
-        let mut from = at;
-        while let Some(found) = memchr::memchr(b'@', &piece[from..end]) {
-            let name = from + found + 1;
-            if is_escaped(&piece[at..name - 1]) {
-                from = name;
-                continue;
-            }
-            match glance(&piece[name..]) {
-                Glance::Other => from = name,
-                Glance::Link(length) => {
-                    self.state = State::Colon;
-                    return name + length;
-                }
-                Glance::Unclear => {
-                    self.state = self.begin_name();
-                    return name;
-                }
-            }
-        }
-        if end > at && is_escaped(&piece[at..end]) {
-            self.state = State::Escape(Where::Text);
-            return end;
-        }
-        if end == piece.len() {
-            return end;
-        }
-        self.skip_slowly(piece, end)
-    }
-
-    fn skip_slowly(&mut self, piece: &[u8], at: usize) -> usize {
         if at >= piece.len() {
             return at;
         }
@@ -313,23 +484,45 @@ enum Glance {
     Unclear,
 }
 
+/// Whether a link annotation's name may begin here.
+#[inline]
+fn may_be_link(text: &[u8]) -> bool {
+    const PREFIX: u64 = u64::from_le_bytes(*b"odata.\0\0");
+    const BITS: u32 = 48;
+    let Some(begin) = text.first_chunk::<8>() else {
+        return true;
+    };
+    let begin = u64::from_le_bytes(*begin);
+    let prefixed = begin & ((1 << BITS) - 1) == PREFIX;
+    let [first, second, ..] = (if prefixed { begin >> BITS } else { begin }).to_le_bytes();
+    first == b'\\' || (SECOND & bit(second) != 0 && FIRST & bit(first) != 0)
+}
+
+#[inline]
 fn glance(text: &[u8]) -> Glance {
     let name = text.strip_prefix(b"odata.").unwrap_or(text);
-    let prefix = text.len() - name.len();
     let Some(first) = name.first() else {
         return Glance::Unclear;
     };
+    let prefix = text.len() - name.len();
+    let mut unclear = matches!(first, b'\\' | b'o') && may_become(name, b"odata.");
     for known in links(*first) {
         if name.get(known.len()) == Some(&b'"') && name.starts_with(known) {
             return Glance::Link(prefix + known.len() + 1);
         }
+        unclear |= may_become(name, known);
     }
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
-    let end = name.iter().take(NAME_MAX).find(|byte| !part(byte));
-    match end {
-        None | Some(b'\\' | b'@') => Glance::Unclear,
-        Some(_) => Glance::Other,
+    if unclear {
+        Glance::Unclear
+    } else {
+        Glance::Other
     }
+}
+
+/// Whether a name begins like one that is known and goes on with an escape, or in the next piece.
+fn may_become(name: &[u8], known: &[u8]) -> bool {
+    let same = name.iter().zip(known).take_while(|(a, b)| a == b).count();
+    matches!(name.get(same), None | Some(b'\\'))
 }
 
 /// Whether what follows has a backslash in front of it that counts: one of two is only text.

@@ -31,6 +31,20 @@ fn turned(side: Side, pieces: &[&[u8]]) -> Vec<u8> {
     whole
 }
 
+/// The same, byte by byte, with nothing told at a glance.
+fn slowly(side: Side, document: &[u8]) -> Vec<u8> {
+    let turning = Turning::example(side);
+    let mut walk = Walk::new(&turning, document, Machine::new());
+    while walk.at < document.len() {
+        walk.step();
+    }
+    let held = &document[walk.end..];
+    let turned = walk.out();
+    let turned =
+        turned.unwrap_or_else(|| Bytes::copy_from_slice(&document[..document.len() - held.len()]));
+    [&turned, held].concat()
+}
+
 fn text(side: Side, document: &str) -> String {
     String::from_utf8(turned(side, &[document.as_bytes()])).expect("UTF-8")
 }
@@ -217,6 +231,161 @@ pub(crate) fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'
         .windows(2)
         .map(|pair| &text[pair[0]..pair[1]])
         .collect()
+}
+
+/// Text that is made of links, of what is nearly one, and of what links are made of.
+fn lookalikes() -> impl Strategy<Value = String> {
+    let link = [
+        &["", "", "", "\"", "a", "\\", r"\\", "\"x@"][..],
+        &["@", "@", "@", r"\u0040", r"\u0040", r"\U0040", "@@"],
+        &[
+            "odata.",
+            "odata.",
+            "",
+            "",
+            r"od\u0061ta.",
+            r"\u006fdata.",
+            r"o\u0064ata.",
+            "odata",
+            "odata.odata.",
+        ],
+        &[
+            "id",
+            "id",
+            "type",
+            "context",
+            "nextLink",
+            "navigationLink",
+            "editLink",
+            "bind",
+            "etag",
+            "mediaReadLink",
+            "mediaEditLink",
+            "associationLink",
+            r"\u0069d",
+            r"i\u0064",
+            "i",
+            "Id",
+            r"next\u004cink",
+            r"\u0040id",
+            "deltaLink",
+            "readLink",
+            "idx",
+            "",
+            r"\u00e7id",
+        ],
+        &["\"", "\"", "\"", "\"", "", "\\\"", "\" "],
+        &[
+            ":\"",
+            ":\"",
+            ":\"",
+            ": \"",
+            "\n:\t\"",
+            ":[\"",
+            ": [ \"",
+            ":[\"$1\",\"",
+            ":[\"a\\\"\" , \"",
+            ":",
+            ",\"",
+            ":[[\"",
+            ":[1,\"",
+        ],
+        &[
+            "https://contoso.crm.dynamics.com",
+            "https://contoso.crm.dynamics.com",
+            "https://contoso.crm.dynamics.com",
+            "https://Contoso.crm.dynamics.com:443",
+            r"https:\/\/contoso.crm.dynamics.com",
+            r"\u0068ttps://contoso.crm.dynamics.com",
+            "HTTPS://contoso.crm.dynamics.com",
+            "http://contoso.crm.dynamics.com",
+            "https://contoso.crm.dynamics.com.evil.example",
+            "",
+            "#",
+            "https",
+            "http://gw:8421/Contoso%20Sales",
+            "HTTP://GW",
+            "/Contoso%20Sales",
+            r"\/Contoso%20Sales",
+            "https:/",
+            "@odata.id\":\"",
+        ],
+        &[
+            "/api/data/v9.2/contacts(1)",
+            "/api",
+            r"\/api/x",
+            "?x",
+            "#x",
+            "",
+            "",
+            "s",
+            "/apis",
+            r"\u002fapi/",
+        ],
+        &[
+            "\"",
+            "\"",
+            "\"",
+            "\",\"https://contoso.crm.dynamics.com/api\"]",
+            "\\\"",
+            "",
+            "\",\"\\\"/api\",\"/api/x\"]",
+            "\" , \"",
+        ],
+    ];
+    let link: Vec<_> = link
+        .into_iter()
+        .map(|parts| prop::sample::select(parts.to_vec()))
+        .collect();
+    let link = link.prop_map(|parts| parts.concat());
+    let text = prop::sample::select(vec![
+        "@",
+        r"\u0040",
+        r"\u004",
+        "odata.",
+        "id",
+        "\"",
+        ":",
+        ",",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\\",
+        r"\n",
+        r"\u00e7",
+        r"\u",
+        " ",
+        "u004",
+        "40",
+        "https://contoso.crm.dynamics.com/",
+        "h",
+        "/",
+        "/api/",
+        r#""@odata.etag":"W/\"1\"""#,
+        "x@example.com",
+        r#","name":"#,
+        r#""a":"h""#,
+        "a text without anything in it that is long enough to fill a block of its own, or two of them",
+    ]);
+    let part = prop_oneof![link, text.prop_map(str::to_owned)];
+    prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn what_is_told_at_a_glance_is_what_every_byte_says(
+        text in lookalikes(),
+        there in any::<bool>(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let side = if there { Side::There } else { Side::Back };
+        let seen = turned(side, &pieces(text.as_bytes(), &cuts));
+        let expected = slowly(side, text.as_bytes());
+        prop_assert_eq!(String::from_utf8(seen), String::from_utf8(expected));
+    }
 }
 
 proptest! {

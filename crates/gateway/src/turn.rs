@@ -20,7 +20,7 @@ use crate::part::Kind;
 const PIECE_MAX: usize = 4 << 10;
 
 /// So much of an answer is looked for before it begins to go out.
-const AT_HAND_MAX: usize = 64 << 10;
+const AT_HAND_MAX: u64 = 64 << 10;
 
 /// What turns the links of a kind of body.
 #[derive(Debug)]
@@ -83,7 +83,19 @@ pub(crate) enum CutOff<E> {
 #[derive(Debug)]
 pub(crate) struct Passing<B: Body> {
     body: B,
-    turned: Option<Box<Turned<B::Error>>>,
+    way: Way<B::Error>,
+}
+
+#[derive(Debug)]
+enum Way<E> {
+    /// As it is.
+    Untouched,
+    /// Turned, and not begun.
+    Plain(Turner),
+    /// All of it was at hand, and is turned; none when it went out.
+    Whole(Option<Bytes>),
+    /// Turned piece by piece.
+    Turned(Box<Turned<E>>),
 }
 
 #[derive(Debug)]
@@ -111,7 +123,8 @@ enum Stage {
 impl<B: Body> Passing<B> {
     /// A body that passes as it is.
     pub(crate) fn untouched(body: B) -> Self {
-        Self { body, turned: None }
+        let way = Way::Untouched;
+        Self { body, way }
     }
 
     /// A body whose links are turned; where it is compressed, it is undone first, and done again
@@ -122,18 +135,80 @@ impl<B: Body> Passing<B> {
         from: Option<Coding>,
         to: Option<Coding>,
     ) -> Self {
-        let turned = Turned {
-            turner,
-            decoder: from.map(Decoder::new),
-            encoder: to.map(Encoder::new),
-            waiting: Bytes::new(),
-            stage: Stage::Streams,
-            whole: false,
-            ready: VecDeque::new(),
+        let way = match (from, to) {
+            (None, None) => Way::Plain(turner),
+            _ => Way::Turned(Turned::new(turner, from, to)),
         };
-        Self {
-            body,
-            turned: Some(Box::new(turned)),
+        Self { body, way }
+    }
+}
+
+impl<B> Passing<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    /// Takes what is there already, as far as it is not too much.
+    fn look_ahead(&mut self, context: &mut Context<'_>) {
+        if matches!(self.way, Way::Plain(_)) {
+            self.look_whole(context);
+        }
+        if let Way::Turned(turned) = &mut self.way {
+            turned.look_ahead(Pin::new(&mut self.body), context);
+        }
+    }
+
+    /// A short answer most often comes as one piece, which needs nothing that pieces need.
+    fn look_whole(&mut self, context: &mut Context<'_>) {
+        let Way::Plain(turner) = std::mem::replace(&mut self.way, Way::Untouched) else {
+            return;
+        };
+        let mut first = None;
+        self.way = loop {
+            // An end that is known is not asked for.
+            let next = if first.is_some() && self.body.is_end_stream() {
+                Poll::Ready(None)
+            } else {
+                Pin::new(&mut self.body).poll_frame(context)
+            };
+            let next = match next {
+                Poll::Ready(None) => {
+                    let whole = turner.whole(first.unwrap_or_default());
+                    break Way::Whole((!whole.is_empty()).then_some(whole));
+                }
+                Poll::Ready(Some(Ok(frame))) if first.is_none() => match frame.into_data() {
+                    Ok(piece) => {
+                        first = Some(piece);
+                        continue;
+                    }
+                    Err(trailers) => Some(Ok(trailers)),
+                },
+                Poll::Ready(next) => next,
+                Poll::Pending if first.is_none() => break Way::Plain(turner),
+                Poll::Pending => None,
+            };
+            let mut turned = Turned::new(turner, None, None);
+            if let Some(first) = first {
+                turned.take(Ok(Frame::data(first)));
+            }
+            if let Some(next) = next {
+                turned.take(next);
+            }
+            break Way::Turned(turned);
+        };
+    }
+}
+
+impl<E> Way<E> {
+    /// What turns piece by piece, where anything does.
+    fn begun(&mut self) -> Option<&mut Turned<E>> {
+        if let Self::Plain(_) = self
+            && let Self::Plain(turner) = std::mem::replace(self, Self::Untouched)
+        {
+            *self = Self::Turned(Turned::new(turner, None, None));
+        }
+        match self {
+            Self::Turned(turned) => Some(turned),
+            _ => None,
         }
     }
 }
@@ -144,10 +219,10 @@ pub(crate) async fn at_hand<B>(answer: &mut Response<Passing<B>>)
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let Passing { body, turned } = answer.body_mut();
-    if let Some(turned) = turned {
+    let passing = answer.body_mut();
+    if !matches!(passing.way, Way::Untouched) {
         std::future::poll_fn(|context| {
-            turned.look_ahead(Pin::new(&mut *body), context);
+            passing.look_ahead(context);
             Poll::Ready(())
         })
         .await;
@@ -155,11 +230,26 @@ where
 }
 
 impl<E> Turned<E> {
+    fn new(turner: Turner, from: Option<Coding>, to: Option<Coding>) -> Box<Self> {
+        Box::new(Self {
+            turner,
+            decoder: from.map(Decoder::new),
+            encoder: to.map(Encoder::new),
+            waiting: Bytes::new(),
+            stage: Stage::Streams,
+            whole: false,
+            ready: VecDeque::new(),
+        })
+    }
+
     fn look_ahead<B>(&mut self, mut body: Pin<&mut B>, context: &mut Context<'_>)
     where
         B: Body<Data = Bytes, Error = E>,
     {
-        let mut length = 0;
+        if self.ready.iter().any(Result::is_err) {
+            return;
+        }
+        let mut length = self.left();
         while length < AT_HAND_MAX {
             match self.poll(body.as_mut(), context) {
                 Poll::Pending => return,
@@ -172,12 +262,21 @@ impl<E> Turned<E> {
                     let more = data.map(Bytes::len);
                     self.ready.push_back(polled);
                     match more {
-                        Some(more) => length += more,
+                        Some(more) => length += more as u64,
                         // Trailers, or an end that came too early.
                         None => return,
                     }
                 }
             }
+        }
+    }
+
+    /// Makes ready what becomes of a frame that came.
+    fn take(&mut self, frame: Result<Frame<Bytes>, E>) {
+        self.stage = Stage::Done;
+        let out = self.came(Some(frame));
+        if !matches!(&out, Ok(out) if out.is_empty()) {
+            self.ready.push_back(out.map(Frame::data));
         }
     }
 
@@ -292,30 +391,44 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff<B::Error>>>> {
         let this = self.get_mut();
-        let body = Pin::new(&mut this.body);
-        match &mut this.turned {
-            None => body.poll_frame(context).map_err(CutOff::Source),
-            Some(turned) => match turned.ready.pop_front() {
-                Some(ready) => Poll::Ready(Some(ready)),
-                None => turned.poll(body, context),
-            },
+        match &mut this.way {
+            Way::Untouched => {
+                let body = Pin::new(&mut this.body);
+                return body.poll_frame(context).map_err(CutOff::Source);
+            }
+            Way::Whole(whole) => {
+                return Poll::Ready(whole.take().map(|whole| Ok(Frame::data(whole))));
+            }
+            Way::Plain(_) | Way::Turned(_) => {}
+        }
+        let Some(turned) = this.way.begun() else {
+            return Poll::Ready(None);
+        };
+        match turned.ready.pop_front() {
+            Some(ready) => Poll::Ready(Some(ready)),
+            None => turned.poll(Pin::new(&mut this.body), context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.turned {
-            None => self.body.is_end_stream(),
-            Some(turned) => {
+        match &self.way {
+            Way::Untouched => self.body.is_end_stream(),
+            Way::Plain(_) => false,
+            Way::Whole(whole) => whole.is_none(),
+            Way::Turned(turned) => {
                 turned.ready.is_empty() && matches!(turned.stage, Stage::Done | Stage::Ended(None))
             }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.turned {
-            None => self.body.size_hint(),
-            Some(turned) if turned.whole => SizeHint::with_exact(turned.left()),
-            Some(_) => SizeHint::default(),
+        match &self.way {
+            Way::Untouched => self.body.size_hint(),
+            Way::Whole(whole) => {
+                SizeHint::with_exact(whole.as_ref().map_or(0, |whole| whole.len() as u64))
+            }
+            Way::Turned(turned) if turned.whole => SizeHint::with_exact(turned.left()),
+            Way::Plain(_) | Way::Turned(_) => SizeHint::default(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `told` | what an answer tells about limits |
+//! | `few` | maps of mostly one entry |
 //! | `window`, `lane` | what one web server still lets through |
 //! | `gate` | how many calls may be under way |
 //! | `queue` | who goes next |
@@ -22,6 +23,7 @@
 mod admission;
 mod court;
 mod entry;
+mod few;
 mod gate;
 mod lane;
 mod pace;

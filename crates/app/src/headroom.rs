@@ -105,7 +105,7 @@ impl App {
     /// # Errors
     /// When the database does not answer.
     pub async fn account_headroom(&self, account: AccountId) -> Result<Headroom, AppError> {
-        self.limits_flush().await?;
+        self.limits_flush_of(account).await?;
         let now = self.now();
         let mut headroom = self.headroom_now(account).await?;
         headroom.limits = self.account_limits(account).await?;
@@ -153,11 +153,7 @@ impl App {
         let mut seen: Vec<(DateTime<Utc>, Shown)> = Vec::new();
         let mine = self.limits_shown(account);
         let me = self.0.fair.server();
-        for row in self
-            .store()
-            .limit_servers(Some(account), now - WINDOW)
-            .await?
-        {
+        for row in self.store().limit_servers(account, now - WINDOW).await? {
             // This server knows better than its own row.
             let Ok(shown) = serde_json::from_str(&row.shown) else {
                 continue;

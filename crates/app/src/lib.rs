@@ -20,6 +20,7 @@ mod lines;
 mod maps;
 mod notify;
 mod obtain;
+mod organization;
 mod outbound;
 mod people;
 mod resolution;
@@ -42,6 +43,7 @@ pub use notify::{
     MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,
     mail_check,
 };
+pub use organization::Organization;
 pub use outbound::{Outbound, OutboundError, OutboundSettings, Policy};
 pub use people::SignedIn;
 pub use resolution::Resolution;

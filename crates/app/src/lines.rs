@@ -6,26 +6,26 @@
 //! account added by another process works at once; what was removed or changed is forgotten when
 //! the change feed says so.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
 use tieline_core::{
     Account, AccountId, AccountName, ApiKeyId, ConsumerGrant, ConsumerId, ConsumerLimits,
 };
 use tieline_store::{Change, ChangeFeed, ChangeKind, StoreError};
-use tieline_vault::api_key;
+use tieline_vault::api_key::{self, Glance};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::app::App;
 use crate::error::{AppError, Refused, Who};
 use crate::fair::Standing;
 use crate::keeper::{LiveToken, Seat};
 use crate::maps::{ConcurrentMap, HashMap, HashSet};
+use crate::organization::{Organization, Organizations};
 
 /// "Last used" is kept to the minute: finer would write a row per call.
 const USE_RESOLUTION_MS: i64 = 60_000;
@@ -35,6 +35,10 @@ const MINUTE_BITS: u64 = (1 << 32) - 1;
 const FEED_PAUSE: Duration = Duration::from_millis(500);
 /// How often uses are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// Uses that are written down at a time: with more of them each has its turn later.
+const FLUSH_MAX: usize = 2_000;
+/// Applications whose use of an account is seen at a glance.
+const NOTED: usize = 4;
 
 /// A consumer that showed a valid API key.
 #[derive(Debug)]
@@ -50,8 +54,6 @@ pub struct CallerPass {
     pub(crate) limits: ConsumerLimits,
     /// Tells keys apart in the marks that they leave on lines.
     mark: u64,
-    /// When each account was last used by this key, in milliseconds.
-    used: ConcurrentMap<AccountId, AtomicI64>,
 }
 
 /// A grant, ready to be asked on every call.
@@ -84,38 +86,36 @@ pub struct Line {
     pub account_id: AccountId,
     /// Its name.
     pub name: String,
-    /// Origin of the organization, such as `https://contoso.crm4.dynamics.com`.
-    pub origin: Url,
-    /// Host and port of that origin, as the `Host` header says them.
-    pub authority: String,
-    /// The same, ready to be sent.
-    pub host_header: HeaderValue,
-    /// Host alone, an IPv6 address in its brackets.
-    pub host: String,
-    /// Port, also where the address leaves it out.
-    pub port: u16,
-    /// Base of the Web API, such as `/api/data/v9.2`.
-    pub base_path: String,
-    /// What stands in front of `/api/`: nothing online, the organization's name on premises.
-    pub front: String,
-    /// Origin and front, as they stand at the beginning of every link of the organization.
-    pub there: String,
     /// Version of the settings that this was made from.
     pub version: i64,
-    name_key: String,
+    /// Whether metrics name the account. The gateway decides it, once.
+    pub named: OnceLock<bool>,
+    organization: Arc<Organization>,
     /// Where the keeper holds the token.
     seat: Seat,
     /// Where callers wait for their turn.
     pub(crate) standing: Arc<Standing>,
-    /// Which key used this line last, and in which minute.
-    noted: AtomicU64,
+    /// Which keys used this line of late, and in which minute each did.
+    noted: [AtomicU64; NOTED],
+}
+
+/// Where a line leads to is most of what is asked of it.
+impl Deref for Line {
+    type Target = Organization;
+
+    fn deref(&self) -> &Organization {
+        &self.organization
+    }
 }
 
 /// What is remembered between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    callers: ConcurrentMap<[u8; 32], Arc<CallerPass>>,
-    by_reference: ConcurrentMap<String, Arc<Line>>,
+    /// By what a key is recognized by, once it was admitted.
+    callers: ConcurrentMap<u128, Arc<CallerPass>>,
+    glance: Glance,
+    organizations: Organizations,
+    by_reference: ConcurrentMap<Box<str>, Arc<Line>>,
     by_id: ConcurrentMap<AccountId, Arc<Line>>,
     default: ArcSwapOption<Line>,
     /// Counts invalidations: what was read before one is not remembered after it.
@@ -124,9 +124,14 @@ pub(crate) struct Lines {
     uses: Mutex<Uses>,
 }
 
+type AccountUse = (ConsumerId, AccountId, DateTime<Utc>);
+type KeyUse = (ApiKeyId, DateTime<Utc>);
+
 #[derive(Debug, Default)]
 struct Uses {
     accounts: HashMap<(ConsumerId, AccountId), DateTime<Utc>>,
+    /// Those whose turn it is to be written down; the others come when these have gone.
+    due: Vec<AccountUse>,
     keys: HashMap<ApiKeyId, DateTime<Utc>>,
 }
 
@@ -136,10 +141,10 @@ impl App {
     /// # Errors
     /// When the key is unknown or revoked.
     pub async fn caller_admit(&self, key: &str) -> Result<Arc<CallerPass>, Refused> {
-        let hash = api_key::hash(key);
-        if let Some(pass) = self.0.lines.caller(&hash) {
+        if let Some(pass) = self.caller_known(key) {
             return Ok(pass);
         }
+        let hash = api_key::hash(key);
         let epoch = self.0.lines.epoch();
         let Some((key_id, consumer)) = self.store().api_key_owner(hash).await? else {
             let detail = "The API key is unknown or was revoked. Ask an administrator for a key, \
@@ -153,10 +158,11 @@ impl App {
             granted: Granted::of(consumer.grant),
             limits: consumer.limits,
             mark: mark_of(&hash),
-            used: ConcurrentMap::default(),
         });
         if self.0.lines.epoch() == epoch {
-            self.0.lines.callers.pin().insert(hash, Arc::clone(&pass));
+            let glance = self.0.lines.glance.of(key);
+            let callers = self.0.lines.callers.pin();
+            callers.insert(glance, Arc::clone(&pass));
         }
         Ok(pass)
     }
@@ -164,7 +170,9 @@ impl App {
     /// A caller that is known already; the way that takes no lock and never waits.
     #[must_use]
     pub fn caller_known(&self, key: &str) -> Option<Arc<CallerPass>> {
-        self.0.lines.caller(&api_key::hash(key))
+        let lines = &self.0.lines;
+        let callers = lines.callers.pin();
+        callers.get(&lines.glance.of(key)).map(Arc::clone)
     }
 
     /// A line that is known already; the way that takes no lock and never waits.
@@ -177,7 +185,7 @@ impl App {
         // Keys are their own keys: what is written as one is found without making one of it.
         let found = match known.get(reference) {
             Some(line) => line,
-            None => known.get(&AccountName::key_of(reference))?,
+            None => known.get(AccountName::key_of(reference).as_str())?,
         };
         Some(Arc::clone(found))
     }
@@ -258,7 +266,7 @@ impl App {
 
     async fn line_named(&self, reference: &str) -> Result<Arc<Line>, Refused> {
         let key = AccountName::key_of(reference);
-        if let Some(line) = self.0.lines.by_reference.pin().get(&key) {
+        if let Some(line) = self.0.lines.by_reference.pin().get(key.as_str()) {
             return Ok(Arc::clone(line));
         }
         let epoch = self.0.lines.epoch();
@@ -311,8 +319,24 @@ impl App {
     }
 
     fn line_of_account(&self, account: &Account) -> Result<Line, Refused> {
-        let seat = self.0.keeper.seat(account.id);
-        line_of(account, seat, self.0.fair.standing(account.id))
+        let organization = self.0.lines.organizations.of(&account.api_url);
+        let organization = organization.ok_or_else(|| {
+            let detail = format!(
+                "The API URL of the account '{}' is not one. Correct it in the console.",
+                account.name
+            );
+            Refused::new(Who::Tieline, 503, "misconfigured", detail)
+        })?;
+        Ok(Line {
+            account_id: account.id,
+            name: account.name.as_str().to_owned(),
+            version: account.version,
+            named: OnceLock::new(),
+            organization,
+            seat: self.0.keeper.seat(account.id),
+            standing: self.0.fair.standing(account.id),
+            noted: Default::default(),
+        })
     }
 
     /// Notes a use, once a minute for each key and account.
@@ -321,23 +345,18 @@ impl App {
         let ms = now.timestamp_millis();
         let minute = u64::try_from(ms / USE_RESOLUTION_MS).unwrap_or_default() & MINUTE_BITS;
         let mark = caller.mark | minute;
-        // Most accounts are used by one application at a time, whose mark is here already.
-        // It is only read then: servers of many cores share it.
-        if line.noted.load(Ordering::Relaxed) == mark {
+        // Most accounts are used by few applications at a time, whose marks are here already.
+        // They are only read then: servers of many cores share them.
+        let marks = || line.noted.iter().map(|noted| noted.load(Ordering::Relaxed));
+        if marks().any(|noted| noted == mark) {
             return;
         }
-        line.noted.store(mark, Ordering::Relaxed);
+        // This key's own mark of an earlier minute goes, or else the oldest.
+        let age = |at: &(usize, u64)| (at.1 ^ mark > MINUTE_BITS, at.1 & MINUTE_BITS);
+        if let Some((oldest, _)) = marks().enumerate().min_by_key(age) {
+            line.noted[oldest].store(mark, Ordering::Relaxed);
+        }
         line.seat.note_use(ms);
-        let used = caller.used.pin();
-        let last = used.get_or_insert_with(line.account_id, || AtomicI64::new(i64::MIN));
-        let before = last.load(Ordering::Relaxed);
-        if ms.saturating_sub(before) < USE_RESOLUTION_MS
-            || last
-                .compare_exchange(before, ms, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
-            return;
-        }
         let mut uses = self
             .0
             .lines
@@ -355,7 +374,11 @@ impl App {
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(FLUSH_EVERY) => false,
             };
-            if let Err(error) = self.flush_uses_now().await {
+            let flushed = match ended {
+                true => self.flush_uses_now().await,
+                false => self.flush_some_uses().await.map(drop),
+            };
+            if let Err(error) = flushed {
                 tracing::warn!(error = %error, "uses of accounts could not be written down");
             }
             if let Err(error) = self.store().changes_prune(self.now()).await {
@@ -369,27 +392,20 @@ impl App {
 
     /// Writes down which consumers used which accounts.
     pub(crate) async fn flush_uses_now(&self) -> Result<(), AppError> {
-        let uses = std::mem::take(
-            &mut *self
-                .0
-                .lines
-                .uses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        if !uses.accounts.is_empty() {
-            let rows: Vec<_> = uses
-                .accounts
-                .into_iter()
-                .map(|((c, a), at)| (c, a, at))
-                .collect();
+        while self.flush_some_uses().await? {}
+        Ok(())
+    }
+
+    /// Writes down some of it, and says whether there is more.
+    async fn flush_some_uses(&self) -> Result<bool, AppError> {
+        let (rows, keys, more) = self.0.lines.take_uses();
+        if !rows.is_empty() {
             self.store().consumer_uses(&rows).await?;
         }
-        if !uses.keys.is_empty() {
-            let rows: Vec<_> = uses.keys.into_iter().collect();
-            self.store().api_keys_used(&rows).await?;
+        if !keys.is_empty() {
+            self.store().api_keys_used(&keys).await?;
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Follows what this and other processes change.
@@ -464,14 +480,22 @@ impl Lines {
         self.epoch.load(Ordering::Acquire)
     }
 
-    fn caller(&self, hash: &[u8; 32]) -> Option<Arc<CallerPass>> {
-        self.callers.pin().get(hash).map(Arc::clone)
+    /// Takes uses out that are to be written down, and says whether there are more.
+    fn take_uses(&self) -> (Vec<AccountUse>, Vec<KeyUse>, bool) {
+        let uses = &mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.due.is_empty() {
+            let accounts = std::mem::take(&mut uses.accounts).into_iter();
+            uses.due = accounts.map(|((c, a), at)| (c, a, at)).collect();
+        }
+        let kept = uses.due.len().saturating_sub(FLUSH_MAX);
+        let rows = uses.due.split_off(kept);
+        let keys = std::mem::take(&mut uses.keys).into_iter().collect();
+        let more = !uses.due.is_empty() || !uses.accounts.is_empty();
+        (rows, keys, more)
     }
 
     fn remember(&self, line: &Arc<Line>, key: &str) {
-        self.by_reference
-            .pin()
-            .insert(key.to_owned(), Arc::clone(line));
+        self.by_reference.pin().insert(key.into(), Arc::clone(line));
         self.by_id.pin().insert(line.account_id, Arc::clone(line));
     }
 
@@ -479,9 +503,9 @@ impl Lines {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.default.store(None);
         let references = self.by_reference.pin();
-        references.remove(&id.to_string().to_lowercase());
+        references.remove(id.to_string().to_lowercase().as_str());
         if let Some(line) = self.by_id.pin().remove(&id) {
-            references.remove(&line.name_key);
+            references.remove(AccountName::key_of(&line.name).as_str());
         }
     }
 
@@ -489,52 +513,6 @@ impl Lines {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.callers.pin().clear();
     }
-}
-
-fn line_of(account: &Account, seat: Seat, standing: Arc<Standing>) -> Result<Line, Refused> {
-    let unusable = || {
-        let detail = format!(
-            "The API URL of the account '{}' is not one. Correct it in the console.",
-            account.name
-        );
-        Refused::new(Who::Tieline, 503, "misconfigured", detail)
-    };
-    let api = Url::parse(&account.api_url).map_err(|_| unusable())?;
-    let host = api.host_str().ok_or_else(unusable)?;
-    let authority = match api.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    let origin = Url::parse(&api.origin().ascii_serialization()).map_err(|_| unusable())?;
-    let base_path = api.path().trim_end_matches('/').to_owned();
-    let front = in_front(&base_path).to_owned();
-    Ok(Line {
-        account_id: account.id,
-        name: account.name.as_str().to_owned(),
-        host_header: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
-        host: host.to_owned(),
-        port: api.port_or_known_default().ok_or_else(unusable)?,
-        there: format!("{}://{authority}{front}", origin.scheme()),
-        origin,
-        authority,
-        base_path,
-        front,
-        version: account.version,
-        name_key: account.name.key(),
-        seat,
-        standing,
-        noted: AtomicU64::new(0),
-    })
-}
-
-/// What stands in front of `/api/` in an account's API URL: nothing online, the organization's name
-/// on premises.
-fn in_front(base_path: &str) -> &str {
-    base_path
-        .split("/api/")
-        .next()
-        .filter(|front| *front != base_path)
-        .unwrap_or_default()
 }
 
 /// The upper half of a mark; keys are random, so a part of their hash tells them apart.

@@ -1,7 +1,7 @@
-//! The ends of recent calls. Making them for each call costs as much as parsing its head; callers
-//! come back by the same address.
+//! The ends of recent calls: callers come back by the same address, and how addresses are turned
+//! is made anew with new ends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,12 +12,19 @@ use tieline_core::AccountId;
 
 use crate::address::Ends;
 
-/// So many accounts are remembered; then all are forgotten, which costs less than keeping an order.
+/// So many accounts are remembered.
 const MAX: usize = 1024;
+/// So many calls of other accounts are served without being remembered; then all are forgotten, so
+/// that those come in which are used now. To forget at once would remember nothing where accounts
+/// take turns, and would cost each of them what it takes to be remembered.
+const STRANGERS: usize = 8 * MAX;
 
 /// What was made for earlier calls of a worker: for each account the last one.
 #[derive(Debug, Default)]
-pub(crate) struct Known(RefCell<HashMap<AccountId, Entry, RandomState>>);
+pub(crate) struct Known {
+    entries: RefCell<HashMap<AccountId, Entry, RandomState>>,
+    strangers: Cell<usize>,
+}
 
 /// What the ends of a call are made of.
 pub(crate) struct Way<'a> {
@@ -42,14 +49,18 @@ struct Entry {
 
 impl Known {
     pub(crate) fn ends(&self, way: &Way<'_>, make: impl FnOnce() -> Ends) -> Rc<Ends> {
-        let mut known = self.0.borrow_mut();
-        if let Some(entry) = known.get(&way.line.account_id)
-            && entry.is(way)
-        {
+        let mut known = self.entries.borrow_mut();
+        let held = known.get(&way.line.account_id);
+        if let Some(entry) = held.filter(|entry| entry.is(way)) {
             return Rc::clone(&entry.ends);
         }
         let ends = Rc::new(make());
-        if known.len() >= MAX {
+        if held.is_none() && known.len() >= MAX {
+            self.strangers.set(self.strangers.get() + 1);
+            if self.strangers.get() < STRANGERS {
+                return ends;
+            }
+            self.strangers.set(0);
             known.clear();
         }
         let entry = Entry {

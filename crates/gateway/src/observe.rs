@@ -44,11 +44,16 @@ const NAMED_MAX: usize = 1000;
 /// The label of accounts that share a series.
 const OTHERS: &str = "(others)";
 
-/// Which accounts have series of their own; all workers share it.
+/// Which accounts have series of their own; all workers share it. A line is asked about once.
 #[derive(Debug, Default)]
 pub(crate) struct Named(Mutex<HashSet<AccountId>>);
 
 impl Named {
+    /// Whether a line has a series of its own.
+    fn knows(&self, line: &Line) -> bool {
+        *line.named.get_or_init(|| self.admits(line.account_id))
+    }
+
     /// Whether an account has a series of its own, or gets one now.
     fn admits(&self, account: AccountId) -> bool {
         let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,20 +96,13 @@ impl Meters {
 
     fn series(&self, caller: &CallerPass, line: &Line) -> Rc<Series> {
         let mut all = self.series.borrow_mut();
-        let own = (Some(line.account_id), caller.consumer_id);
-        if let Some(series) = all.get(&own)
-            && series.version == line.version
-            && series.consumer == caller.consumer_name
-        {
-            return Rc::clone(series);
-        }
-        let (key, account) = if self.named.admits(line.account_id) {
-            (own, line.name.as_str())
-        } else {
-            ((None, caller.consumer_id), OTHERS)
+        let (owner, account) = match self.named.knows(line) {
+            true => (Some(line.account_id), line.name.as_str()),
+            false => (None, OTHERS),
         };
+        let key = (owner, caller.consumer_id);
         if let Some(series) = all.get(&key)
-            && key.0.is_none()
+            && (owner.is_none() || series.version == line.version)
             && series.consumer == caller.consumer_name
         {
             return Rc::clone(series);

@@ -227,35 +227,41 @@ impl Store {
         Ok(())
     }
 
-    /// What servers saw of late, of one account or of all.
+    /// What servers saw of an account of late.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn limit_servers(
         &self,
-        account: Option<AccountId>,
+        account: AccountId,
         since: DateTime<Utc>,
     ) -> Result<Vec<ServerShare>, StoreError> {
-        let all = "SELECT account_id, server, beat, at, shown FROM limit_server WHERE at >= $1 \
-                   ORDER BY account_id, server";
-        let one = "SELECT account_id, server, beat, at, shown FROM limit_server \
+        let sql = "SELECT account_id, server, beat, at, shown FROM limit_server \
                    WHERE at >= $1 AND account_id = $2 ORDER BY server";
-        let rows: Vec<ShareRow> = reading!(self, pool => match account {
-            None => sqlx::query_as(all).bind(ms(since)).fetch_all(pool).await,
-            Some(account) => {
-                sqlx::query_as(one).bind(ms(since)).bind(account.to_string()).fetch_all(pool).await
-            }
+        let rows: Vec<ShareRow> = reading!(self, pool => {
+            sqlx::query_as(sql).bind(ms(since)).bind(account.to_string()).fetch_all(pool).await
         })?;
-        let share = |(account, server, beat, written, shown): ShareRow| {
-            Ok(ServerShare {
-                account: account_id("limit_server.account_id", &account)?,
-                server,
-                beat,
-                at: at(written),
-                shown,
-            })
-        };
-        rows.into_iter().map(share).collect()
+        rows.into_iter().map(share_of).collect()
+    }
+
+    /// What all other servers saw of late, of all accounts.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn limit_servers_besides(
+        &self,
+        server: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<ServerShare>, StoreError> {
+        // One's own rows may be a million; two ranges of the index pass them by, and `<>` does not.
+        let sql = "SELECT account_id, server, beat, at, shown FROM limit_server \
+                   WHERE server < $1 AND at >= $2 UNION ALL \
+                   SELECT account_id, server, beat, at, shown FROM limit_server \
+                   WHERE server > $1 AND at >= $2";
+        let rows: Vec<ShareRow> = reading!(self, pool => {
+            sqlx::query_as(sql).bind(server).bind(ms(since)).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(share_of).collect()
     }
 
     /// What was used of an account since then, by consumer.
@@ -325,6 +331,16 @@ const USE: &str = "INSERT INTO limit_use (account_id, consumer_id, span, slot, c
                    throttled = limit_use.throttled + excluded.throttled, \
                    waited_ms = limit_use.waited_ms + excluded.waited_ms, \
                    paused_ms = limit_use.paused_ms + excluded.paused_ms";
+
+fn share_of((account, server, beat, written, shown): ShareRow) -> Result<ServerShare, StoreError> {
+    Ok(ServerShare {
+        account: account_id("limit_server.account_id", &account)?,
+        server,
+        beat,
+        at: at(written),
+        shown,
+    })
+}
 
 fn account_id(column: &'static str, text: &str) -> Result<AccountId, StoreError> {
     text.parse().map_err(|e| StoreError::corrupt(column, e))

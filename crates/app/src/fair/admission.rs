@@ -4,6 +4,7 @@
 //! queue and is woken by whoever makes room: an answer, or a timer of which each account has one at
 //! most. Who hangs up leaves the queue at once, because its place is dropped with it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -19,6 +20,10 @@ use super::rate::Rate;
 use super::{Class, Micros, Rules, Terms, Told};
 use crate::maps::{ConcurrentMap, HashMap};
 
+/// Accounts that are looked through at a time.
+const STRIDE: usize = 4_096;
+/// What the clock begins with: never so little that a window before it would begin before zero.
+const BEFORE: Micros = 7_200 * super::SECOND;
 /// No timer is set.
 const NEVER: Micros = Micros::MAX;
 
@@ -38,8 +43,12 @@ pub(crate) struct Fair {
 #[derive(Debug)]
 pub(super) struct Hub {
     began: Instant,
-    /// Accounts with a state: those that were used of late.
-    pub(super) active: Mutex<HashMap<AccountId, Arc<Standing>>>,
+    /// Accounts with a state: those that were used of late. Each stands here once.
+    active: Mutex<Vec<Arc<Standing>>>,
+    /// Accounts with something to be written down.
+    unwritten: Mutex<Unwritten>,
+    /// The way through `active`.
+    walk: Mutex<Walk>,
     /// Limits that are not Microsoft's.
     limits: RwLock<HashMap<AccountId, AccountLimits>>,
     tell: mpsc::UnboundedSender<Pause>,
@@ -52,6 +61,37 @@ pub(super) struct Hub {
 pub(super) struct Pause {
     pub(super) account: AccountId,
     pub(super) lasts: Duration,
+}
+
+/// Accounts with something to be written down, in their order.
+#[derive(Debug, Default)]
+struct Unwritten {
+    /// Those that other servers should hear of soon, because places are short.
+    ahead: VecDeque<Arc<Standing>>,
+    others: VecDeque<Arc<Standing>>,
+}
+
+/// Where an account stands among those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    No,
+    Yes,
+    Ahead,
+}
+
+/// How far a look through all accounts has come, and what it has seen.
+#[derive(Debug, Default)]
+struct Walk {
+    at: usize,
+    seen: Load,
+}
+
+/// What goes on at all accounts together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    pub(super) in_use: u32,
+    pub(super) waiting: u32,
+    pub(super) paused: u32,
 }
 
 /// An account's place. It is small while nobody calls.
@@ -73,7 +113,9 @@ impl fmt::Debug for Standing {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) court: Court,
-    waiters: HashMap<Ticket, Waiter>,
+    /// None while nobody waits, as at most accounts.
+    waiters: Option<Box<HashMap<Ticket, Waiter>>>,
+    noted: Noted,
     next: Ticket,
     /// When the timer that is set goes off.
     timer: Micros,
@@ -107,6 +149,8 @@ impl Fair {
             hub: Arc::new(Hub {
                 began: Instant::now(),
                 active: Mutex::default(),
+                unwritten: Mutex::default(),
+                walk: Mutex::default(),
                 limits: RwLock::default(),
                 tell,
                 home: OnceLock::new(),
@@ -129,13 +173,41 @@ impl Fair {
         Arc::clone(self.places.pin().get_or_insert_with(account, make))
     }
 
-    /// Forgets what nobody would miss.
-    pub(super) fn sweep(&self) {
-        let now = self.hub.now();
-        let active: Vec<_> = self.hub.active().values().cloned().collect();
-        for standing in active {
-            standing.forget_if_idle(now);
+    /// An account's place, where it has one.
+    pub(super) fn standing_known(&self, account: AccountId) -> Option<Arc<Standing>> {
+        self.places.pin().get(&account).map(Arc::clone)
+    }
+
+    /// Looks through the accounts that were used of late, [`STRIDE`] at a time: forgets what nobody
+    /// would miss, and tells what goes on when it has been through all.
+    pub(super) fn walk(&self, now: Micros) -> Option<Load> {
+        let mut walk = lock(&self.hub.walk);
+        let slice: Vec<_> = {
+            let active = lock(&self.hub.active);
+            let end = active.len().min(walk.at + STRIDE);
+            active.get(walk.at..end).unwrap_or_default().to_vec()
+        };
+        let (mut kept, met) = (Vec::with_capacity(slice.len()), slice.len());
+        for standing in slice {
+            if standing.forget_if_idle(now) {
+                continue;
+            }
+            let load = standing.look_at(|court, now| Load {
+                in_use: court.gate.running(),
+                waiting: u32::try_from(court.waiting()).unwrap_or(u32::MAX),
+                paused: u32::from(court.paused_until > now),
+            });
+            walk.seen.add(load.unwrap_or_default());
+            kept.push(standing);
         }
+        let mut active = lock(&self.hub.active);
+        // Others only add to the end; who was forgotten and called again stands there anew.
+        let end = walk.at + kept.len();
+        if kept.len() < met {
+            active.splice(walk.at..walk.at + met, kept);
+        }
+        walk.at = end;
+        (end >= active.len()).then(|| std::mem::take(&mut *walk).seen)
     }
 
     /// Takes over the limits that accounts have of their own.
@@ -145,7 +217,7 @@ impl Fair {
             .limits
             .write()
             .unwrap_or_else(PoisonError::into_inner) = limits;
-        let active: Vec<_> = self.hub.active().values().cloned().collect();
+        let active = lock(&self.hub.active).clone();
         for standing in active {
             let rules = Rules::of(&self.hub.limits_of(standing.account));
             standing.change(|court, _| court.rules = rules);
@@ -195,18 +267,46 @@ impl Fair {
 
 impl Hub {
     pub(super) fn now(&self) -> Micros {
-        // Never so small that a window before it would begin before zero.
-        micros(self.began.elapsed()) + 7_200 * super::SECOND
+        micros(self.began.elapsed()) + BEFORE
     }
 
-    pub(super) fn active(&self) -> MutexGuard<'_, HashMap<AccountId, Arc<Standing>>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same for a moment of the runtime's clock.
+    fn at(&self, moment: Instant) -> Micros {
+        micros(moment.saturating_duration_since(self.began)) + BEFORE
+    }
+
+    /// How many accounts have something to be written down.
+    pub(super) fn unwritten(&self) -> usize {
+        let unwritten = lock(&self.unwritten);
+        unwritten.ahead.len() + unwritten.others.len()
+    }
+
+    /// The next accounts with something to be written down.
+    pub(super) fn next_unwritten(&self, most: usize) -> Vec<Arc<Standing>> {
+        let unwritten = &mut *lock(&self.unwritten);
+        let ahead = unwritten.ahead.len().min(most);
+        let others = unwritten.others.len().min(most - ahead);
+        let first = unwritten.ahead.drain(..ahead);
+        first.chain(unwritten.others.drain(..others)).collect()
     }
 
     fn limits_of(&self, account: AccountId) -> AccountLimits {
         let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
         limits.get(&account).copied().unwrap_or_default()
     }
+}
+
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.in_use += other.in_use;
+        self.waiting = self.waiting.saturating_add(other.waiting);
+        self.paused += other.paused;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is under these locks panics nowhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn micros(time: Duration) -> Micros {
@@ -232,8 +332,45 @@ impl Standing {
         let now = self.hub.now();
         let state = self.state(&mut slot);
         let changed = change(&mut state.court, now);
+        self.note(state, now);
         self.look(state, now);
         changed
+    }
+
+    /// Runs over what is to be written down, if there is something.
+    pub(super) fn take<T>(&self, take: impl FnOnce(&mut Court, Micros) -> T) -> Option<T> {
+        let mut slot = self.lock();
+        let now = self.hub.now();
+        let state = slot.as_mut()?;
+        if state.noted == Noted::No {
+            return None;
+        }
+        state.noted = Noted::No;
+        let taken = take(&mut state.court, now);
+        // While something goes on there is more to come, and others must hear that it does.
+        if state.court.is_busy(now) {
+            self.note(state, now);
+        }
+        Some(taken)
+    }
+
+    /// Remembers that there is something to be written down.
+    fn note(&self, state: &mut State, now: Micros) {
+        let ahead = state.noted != Noted::Ahead && state.court.is_short(now);
+        if state.noted != Noted::No && !ahead {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else {
+            return;
+        };
+        let mut unwritten = lock(&self.hub.unwritten);
+        if ahead {
+            state.noted = Noted::Ahead;
+            unwritten.ahead.push_back(me);
+        } else {
+            state.noted = Noted::Yes;
+            unwritten.others.push_back(me);
+        }
     }
 
     /// Looks at the state, if there is one.
@@ -243,30 +380,46 @@ impl Standing {
         slot.as_mut().map(|state| look(&mut state.court, now))
     }
 
+    /// Takes over how many servers of ours share the account; that it is used by another one is no
+    /// reason to hold a state of it.
+    pub(super) fn sharers_are(&self, sharers: u32) {
+        let mut slot = self.lock();
+        let now = self.hub.now();
+        if let Some(state) = slot.as_mut() {
+            state.court.sharers = sharers;
+            self.look(state, now);
+        }
+    }
+
     /// Servers of ours that share the account.
     pub(crate) fn sharers(&self) -> u32 {
         self.look_at(|court, _| court.sharers).unwrap_or(1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
-        // What is under the lock panics nowhere.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn state<'a>(&self, slot: &'a mut Option<Box<State>>) -> &'a mut State {
         slot.get_or_insert_with(|| {
             if let Some(me) = self.me.upgrade() {
-                self.hub.active().insert(self.account, me);
+                lock(&self.hub.active).push(me);
             }
             let mut court = Court::new(Rules::of(&self.hub.limits_of(self.account)));
             court.answered_at = self.hub.now();
             Box::new(State {
                 court,
-                waiters: HashMap::default(),
+                waiters: None,
+                noted: Noted::No,
                 next: 0,
                 timer: NEVER,
             })
         })
+    }
+
+    /// The account's id.
+    pub(super) fn account(&self) -> AccountId {
+        self.account
     }
 
     fn forget_if_idle(&self, now: Micros) -> bool {
@@ -274,8 +427,6 @@ impl Standing {
         let idle = slot.as_ref().is_none_or(|state| state.court.is_idle(now));
         if idle {
             *slot = None;
-            // The account's lock comes first, here as where a state is made.
-            self.hub.active().remove(&self.account);
         }
         idle
     }
@@ -296,7 +447,6 @@ impl Standing {
 
     fn ask(self: &Arc<Self>, flow: Flow, share: u8, terms: &Terms) -> Result<Asked, Turned> {
         let (place, since) = {
-            let left = terms.give_up.saturating_duration_since(Instant::now());
             let mut slot = self.lock();
             let now = self.hub.now();
             let state = self.state(&mut slot);
@@ -305,11 +455,16 @@ impl Standing {
                 flow,
                 share,
                 class,
-                give_up: if terms.waits { now + micros(left) } else { now },
+                give_up: match terms.waits {
+                    true => self.hub.at(terms.give_up).max(now),
+                    false => now,
+                },
             };
             state.next += 1;
             let ticket = state.next;
-            match state.court.ask(now, &ask, ticket) {
+            let verdict = state.court.ask(now, &ask, ticket);
+            self.note(state, now);
+            match verdict {
                 Verdict::Go => return Ok(Asked::Goes(self.admitted(flow, class, now, now))),
                 Verdict::Paused(until) => return Err(Turned::Paused(after(now, until))),
                 Verdict::Full(until) => return Err(Turned::Full(after(now, until))),
@@ -322,7 +477,8 @@ impl Standing {
                 class,
                 since: now,
             };
-            state.waiters.insert(ticket, waiter);
+            let waiters = state.waiters.get_or_insert_default();
+            waiters.insert(ticket, waiter);
             self.look(state, now);
             let place = Place {
                 standing: Arc::clone(self),
@@ -354,15 +510,15 @@ impl Standing {
             place.woken = None;
             metrics::histogram!("tieline_fair_wait_seconds", "class" => class.as_str())
                 .record(Duration::from_micros(waited).as_secs_f64());
-            self.look_at(|court, _| court.tally(flow).waited += waited);
+            self.change(|court, _| court.tally(flow).waited += waited);
             return Ok(self.admitted(flow, class, now, since));
         }
         drop(place);
-        let next = self.look_at(|court, now| {
+        let next = self.change(|court, now| {
             court.tally(flow).refused += 1;
             after(now, court.paused_until)
         });
-        Err(Turned::TimeUp(next.unwrap_or_default()))
+        Err(Turned::TimeUp(next))
     }
 
     fn admitted(
@@ -394,7 +550,7 @@ impl Standing {
             return;
         }
         let next = court.pump(now, |ticket| {
-            let waiter = waiters.remove(&ticket)?;
+            let waiter = waiters.as_mut()?.remove(&ticket)?;
             waiter.wake.send(()).ok()?;
             Some((waiter.flow, waiter.class))
         });
@@ -431,11 +587,14 @@ impl Standing {
         let Some(state) = slot.as_mut() else {
             return false;
         };
-        let waited = state.waiters.remove(&ticket);
+        let waiters = state.waiters.as_mut();
+        let waited = waiters.and_then(|waiters| waiters.remove(&ticket));
+        state.waiters.take_if(|waiters| waiters.is_empty());
         if let Some(waiter) = &waited {
             state.court.tally(waiter.flow).waited += now.saturating_sub(waiter.since);
         }
         state.court.queue.remove(ticket);
+        self.note(state, now);
         waited.is_some()
     }
 }
@@ -527,6 +686,7 @@ impl Drop for Admitted {
 mod tests {
     use chrono::DateTime;
 
+    use super::super::few::Few;
     use super::super::told::Refusal;
     use super::super::{SECOND, Wish};
     use super::*;
@@ -630,11 +790,15 @@ mod tests {
         let fair = Fair::new();
         let standing = fair.standing(account());
         drop(standing.admit(1, 10, &patient()).await.expect("free"));
-        standing.change(|court, _| court.tallies.clear());
+        assert_eq!(fair.hub.unwritten(), 1);
+        for standing in fair.hub.next_unwritten(10) {
+            standing.take(|court, _| court.tallies = Few::default());
+        }
         let now = fair.hub.now();
-        assert!(!standing.forget_if_idle(now));
-        assert!(standing.forget_if_idle(now + 400 * SECOND));
-        assert!(standing.lock().is_none() && fair.hub.active().is_empty());
+        assert!(fair.walk(now).is_some() && standing.lock().is_some());
+        assert!(fair.walk(now + 400 * SECOND).is_some());
+        assert!(standing.lock().is_none() && lock(&fair.hub.active).is_empty());
+        assert_eq!(fair.hub.unwritten(), 0);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, and time is an argument: hours are simulated in milliseconds.
 
+use super::few::Few;
 use super::gate::{Gate, Hungry};
 use super::lane::{Lane, Room};
 use super::pace::Pace;
@@ -9,7 +10,6 @@ use super::queue::{Flow, Queue, Ticket};
 use super::told::{Limit, Refusal, Told};
 use super::window::Spent;
 use super::{Class, Micros, Rules, SECOND};
-use crate::maps::HashMap;
 
 /// Web servers that are told apart; more than that count as one.
 const LANES_MAX: usize = 64;
@@ -63,8 +63,8 @@ pub(super) struct Court {
     pub(super) sharers: u32,
     pub(super) gate: Gate,
     pub(super) queue: Queue,
-    /// Few, and most often one.
-    lanes: Vec<(u64, Lane)>,
+    /// Web servers.
+    lanes: Few<u64, Lane>,
     pub(super) paused_until: Micros,
     /// Microsoft has refused a call for what was used. Until then an organization that never says
     /// what is left, such as one on premises, is not taken to have limits.
@@ -76,8 +76,8 @@ pub(super) struct Court {
     pub(super) answered_at: Micros,
     /// All the time that was paused.
     pub(super) throttled: Micros,
-    pub(super) tallies: HashMap<Flow, Tally>,
-    paces: HashMap<Flow, Pace>,
+    pub(super) tallies: Few<Flow, Tally>,
+    paces: Few<Flow, Pace>,
 }
 
 impl Court {
@@ -87,15 +87,15 @@ impl Court {
             sharers: 1,
             gate: Gate::new(),
             queue: Queue::default(),
-            lanes: Vec::new(),
+            lanes: Few::default(),
             paused_until: 0,
             refused_once: false,
             untold: 0,
             each: 0,
             answered_at: 0,
             throttled: 0,
-            tallies: HashMap::default(),
-            paces: HashMap::default(),
+            tallies: Few::default(),
+            paces: Few::default(),
         }
     }
 
@@ -171,27 +171,19 @@ impl Court {
     }
 
     /// How a consumer's call is treated, by what the consumer did of late.
-    pub(super) fn class_of(&mut self, now: Micros, flow: Flow, class: Class) -> Class {
-        let rules = self.rules;
-        let Some(pace) = self
-            .paces
-            .get(&flow)
-            .filter(|_| class == Class::Interactive)
-        else {
-            return class;
-        };
-        let (pace, fits) = (*pace, self.fits_a_window(now));
-        let limited = self.refused_once || self.lanes.iter().any(|(_, lane)| lane.is_told());
-        if limited && pace.is_a_job(now, rules.window, fits) {
-            Class::Bulk
-        } else {
-            class
+    pub(super) fn class_of(&self, now: Micros, flow: Flow, class: Class) -> Class {
+        let window = self.rules.window;
+        let limited = || self.refused_once || self.lanes.iter().any(|(_, lane)| lane.is_told());
+        let pace = self.paces.get(flow);
+        match pace.filter(|_| class == Class::Interactive && limited()) {
+            Some(pace) if pace.is_a_job(now, window, self.fits_a_window(now)) => Class::Bulk,
+            _ => class,
         }
     }
 
     /// Calls that fit into a window, at all web servers that are known.
     fn fits_a_window(&self, now: Micros) -> i64 {
-        let ours = |(_, lane): &(u64, Lane)| lane.requests(&self.rules, now).ours.max(0);
+        let ours = |(_, lane): (u64, &Lane)| lane.requests(&self.rules, now).ours.max(0);
         let all: i64 = self.lanes.iter().map(ours).sum();
         let one = i64::try_from(self.rules.requests).unwrap_or(i64::MAX);
         if all > 0 { all } else { one }
@@ -202,7 +194,8 @@ impl Court {
         if self.paces.len() >= 256 {
             self.paces.retain(|_, pace| !pace.is_over(now, window));
         }
-        self.paces.entry(flow).or_default().add(now, window);
+        let pace = self.paces.entry(flow, Pace::default);
+        pace.add(now, window);
     }
 
     fn enter(&mut self, flow: Flow, class: Class) {
@@ -227,7 +220,7 @@ impl Court {
         let under_way = u64::from(self.gate.running()).div_ceil(lanes);
         let each = self.each;
         let mut latest = None;
-        for (_, lane) in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             if !self.refused_once && !lane.is_told() {
                 continue;
             }
@@ -281,22 +274,15 @@ impl Court {
 
     fn count(&mut self, now: Micros, class: Class, spent: Spent, told: &Told) {
         let rules = self.rules;
-        let place = |lanes: &[(u64, Lane)], server| lanes.iter().position(|(s, _)| *s == server);
-        let at = place(&self.lanes, told.server).unwrap_or_else(|| {
+        let mut server = told.server;
+        if self.lanes.get(server).is_none() {
             let gone = |lane: &Lane| now.saturating_sub(lane.seen) > rules.window;
-            self.lanes.retain(|(_, lane)| !gone(lane));
-            let server = if self.lanes.len() < LANES_MAX {
-                told.server
-            } else {
-                0
-            };
-            place(&self.lanes, server).unwrap_or_else(|| {
-                self.lanes.reserve_exact(1);
-                self.lanes.push((server, Lane::new(&rules, now)));
-                self.lanes.len() - 1
-            })
-        });
-        let (_, lane) = &mut self.lanes[at];
+            self.lanes.retain(|_, lane| !gone(lane));
+            if self.lanes.len() >= LANES_MAX {
+                server = 0;
+            }
+        }
+        let lane = self.lanes.entry(server, || Lane::new(&rules, now));
         lane.advance(&rules, now);
         lane.answered(&rules, now, class, spent, told.left);
     }
@@ -341,13 +327,14 @@ impl Court {
         }
         let waiting = self.queue.waiting(Class::Bulk) > 0;
         let held_back = now < self.paused_until || self.bulk_fits(now).is_some();
-        let full = self.gate.running_of(Class::Bulk) + 1 >= self.gate.climb.level();
+        let full = self.gate.running_of(Class::Bulk) + 1 >= self.gate.level();
         let hungry = if waiting && full && !held_back {
             Hungry::Yes
         } else {
             Hungry::No
         };
-        self.gate.climb.answered(now, hungry, self.bound());
+        let bound = self.bound();
+        self.gate.climb().answered(now, hungry, bound);
     }
 
     /// A call ended without an answer.
@@ -360,7 +347,7 @@ impl Court {
     }
 
     pub(super) fn tally(&mut self, flow: Flow) -> &mut Tally {
-        self.tallies.entry(flow).or_default()
+        self.tallies.entry(flow, Tally::default)
     }
 
     /// A guess at when a full queue has room again.
@@ -375,7 +362,7 @@ impl Court {
     pub(super) fn room(&mut self, now: Micros) -> Option<(Room, Room)> {
         let rules = self.rules;
         let mut all: Option<(Room, Room)> = None;
-        for (_, lane) in self.lanes.iter_mut().filter(|(_, lane)| lane.is_told()) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.is_told()) {
             lane.advance(&rules, now);
             let rooms = (lane.requests(&rules, now), lane.time(&rules, now));
             all = Some(match all {
@@ -388,6 +375,16 @@ impl Court {
 
     pub(super) fn web_servers(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// Whether something goes on.
+    pub(super) fn is_busy(&self, now: Micros) -> bool {
+        self.gate.running() > 0 || self.waiting() > 0 || self.paused_until > now
+    }
+
+    /// Whether places are short, or may be so soon: it matters then how many servers share them.
+    pub(super) fn is_short(&self, now: Micros) -> bool {
+        self.waiting() > 0 || self.paused_until > now || self.gate.running() > self.bound() / 4
     }
 
     /// Whether nothing would be lost if it were forgotten.

@@ -26,7 +26,8 @@ pub(super) struct Gate {
     /// What a refusal left of the bound; grows again.
     ceiling: f64,
     refused: Option<Refusal>,
-    pub(super) climb: Climb,
+    /// Made with the first call of bulk.
+    climb: Option<Box<Climb>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,19 @@ impl Gate {
             running: [0; 2],
             ceiling: f64::INFINITY,
             refused: None,
-            climb: Climb::new(),
+            climb: None,
         }
+    }
+
+    /// The search for the knee.
+    pub(super) fn climb(&mut self) -> &mut Climb {
+        self.climb.get_or_insert_default()
+    }
+
+    /// The level that the search is at.
+    pub(super) fn level(&self) -> u32 {
+        let climb = self.climb.as_ref();
+        climb.map_or_else(|| Climb::default().level(), |climb| climb.level())
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -83,7 +95,7 @@ impl Gate {
         } else {
             (allowed / 10).max(1)
         };
-        (allowed - kept).min(self.climb.level())
+        (allowed - kept).min(self.level())
     }
 
     pub(super) fn may_enter(&self, class: Class, bound: u32) -> bool {
@@ -161,8 +173,8 @@ struct Epoch {
     answers: u32,
 }
 
-impl Climb {
-    fn new() -> Self {
+impl Default for Climb {
+    fn default() -> Self {
         Self {
             level: BEGIN,
             base: None,
@@ -172,7 +184,9 @@ impl Climb {
             epoch: None,
         }
     }
+}
 
+impl Climb {
     pub(super) fn level(&self) -> u32 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -275,7 +289,7 @@ mod tests {
     /// A server that works on so many calls at a time; the others wait. Gives the levels seen in
     /// the second half of a long run.
     fn levels_at(capacity: u32) -> Vec<u32> {
-        let mut climb = Climb::new();
+        let mut climb = Climb::default();
         let (mut now, mut levels) = (0, Vec::new());
         for answer in 0..40_000 {
             let working = climb.level().min(capacity);
@@ -329,7 +343,7 @@ mod tests {
     #[test]
     fn bulk_leaves_places_to_interactive_calls() {
         let mut gate = Gate::new();
-        gate.climb.level = 1_000.0;
+        gate.climb().level = 1_000.0;
         while gate.may_enter(Class::Bulk, 50) {
             gate.enter(Class::Bulk);
         }

@@ -61,7 +61,7 @@ impl Budget {
 
 /// The part of a number that a time is of the window.
 fn part(number: i64, time: Micros, window: Micros) -> i64 {
-    if time >= window {
+    if number == 0 || time >= window {
         return number;
     }
     let whole = i128::from(number) * i128::from(time) / i128::from(window.max(1));

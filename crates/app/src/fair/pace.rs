@@ -26,7 +26,9 @@ impl Pace {
     pub(super) fn is_a_job(&self, now: Micros, window: Micros, fit: i64) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "limits are small")]
         let fit = fit.max(1) as f64;
-        self.calls(now, window) > fit * JOB_PERCENT / 100.0
+        let job = fit * JOB_PERCENT / 100.0;
+        // What was forgotten since only makes it fewer.
+        self.calls > job && self.calls(now, window) > job
     }
 
     pub(super) fn is_over(&self, now: Micros, window: Micros) -> bool {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::Class;
+use super::few::Few;
 use crate::maps::HashMap;
 
 /// What a call costs a consumer of share one.
@@ -22,11 +23,18 @@ pub(super) type Ticket = u64;
 
 #[derive(Debug, Default)]
 struct Line {
-    order: BTreeMap<(u64, Ticket), Flow>,
-    tags: HashMap<Ticket, u64>,
-    flows: HashMap<Flow, Tally>,
+    /// None while nobody waits, as at most accounts.
+    waiting: Option<Box<Waiting>>,
+    flows: Few<Flow, Tally>,
     /// The tag of the call that was served last.
     served: u64,
+}
+
+/// Calls in their order.
+#[derive(Debug, Default)]
+struct Waiting {
+    order: BTreeMap<(u64, Ticket), Flow>,
+    tags: HashMap<Ticket, u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +46,7 @@ struct Tally {
 impl Line {
     fn tag(&mut self, flow: Flow, share: u8) -> u64 {
         let served = self.served;
-        let tally = self.flows.entry(flow).or_default();
+        let tally = self.flows.entry(flow, Tally::default);
         let tag = tally.next.max(served);
         tally.next = tag + COST / u64::from(share.max(1));
         tag
@@ -46,9 +54,10 @@ impl Line {
 
     fn push(&mut self, ticket: Ticket, flow: Flow, share: u8) {
         let tag = self.tag(flow, share);
-        self.order.insert((tag, ticket), flow);
-        self.tags.insert(ticket, tag);
-        if let Some(tally) = self.flows.get_mut(&flow) {
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.order.insert((tag, ticket), flow);
+        waiting.tags.insert(ticket, tag);
+        if let Some(tally) = self.flows.get_mut(flow) {
             tally.waiting += 1;
         }
     }
@@ -59,7 +68,7 @@ impl Line {
     }
 
     fn pop(&mut self) -> Option<Ticket> {
-        let ((tag, ticket), flow) = self.order.pop_first()?;
+        let ((tag, ticket), flow) = self.waiting.as_mut()?.order.pop_first()?;
         self.served = self.served.max(tag);
         self.left(ticket, flow);
         self.sweep();
@@ -67,20 +76,32 @@ impl Line {
     }
 
     fn remove(&mut self, ticket: Ticket) -> bool {
-        let Some(tag) = self.tags.get(&ticket).copied() else {
+        let Some(waiting) = &mut self.waiting else {
             return false;
         };
-        if let Some(flow) = self.order.remove(&(tag, ticket)) {
+        let Some(tag) = waiting.tags.get(&ticket).copied() else {
+            return false;
+        };
+        if let Some(flow) = waiting.order.remove(&(tag, ticket)) {
             self.left(ticket, flow);
         }
         true
     }
 
     fn left(&mut self, ticket: Ticket, flow: Flow) {
-        self.tags.remove(&ticket);
-        if let Some(tally) = self.flows.get_mut(&flow) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.tags.remove(&ticket);
+            self.waiting.take_if(|waiting| waiting.order.is_empty());
+        }
+        if let Some(tally) = self.flows.get_mut(flow) {
             tally.waiting = tally.waiting.saturating_sub(1);
         }
+    }
+
+    fn len(&self) -> usize {
+        self.waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.order.len())
     }
 
     /// Forgets consumers that have nothing to wait for and nothing to make up for.
@@ -111,11 +132,11 @@ impl Queue {
     }
 
     pub(super) fn waiting(&self, class: Class) -> usize {
-        self.lines[class.index()].order.len()
+        self.lines[class.index()].len()
     }
 
     pub(super) fn waiting_of(&self, class: Class, flow: Flow) -> u32 {
-        let tally = self.lines[class.index()].flows.get(&flow);
+        let tally = self.lines[class.index()].flows.get(flow);
         tally.map_or(0, |tally| tally.waiting)
     }
 

@@ -4,8 +4,13 @@
 //! for accounts that were used meanwhile: what this server sees, a beat by which the others know
 //! that it lives, and what consumers used. Servers that beat share an account's places; whether one
 //! does is told by its beat going on, so that their clocks need not agree.
+//!
+//! A thousand accounts are written down at a time, those whose places are short before the others.
+//! Where more are in use, each has its turn later and its sums are larger then: with a hundred
+//! thousand of them, rows would otherwise cost more than the calls that they tell of, and renewals
+//! would wait for the database.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,8 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-use super::admission::Pause;
+use super::admission::{Load, Pause, Standing};
 use super::court::{Court, Tally};
+use super::few::Few;
 use super::queue::Flow;
 use super::{Class, Micros};
 use crate::app::App;
@@ -25,6 +31,8 @@ use crate::maps::{HashMap, HashSet};
 
 /// How often what was seen is written down.
 const TICK: Duration = Duration::from_secs(2);
+/// Accounts that are written down at a time.
+const BATCH: usize = 1_000;
 /// A server whose beat has stopped for so long is no longer counted.
 const SILENCE: Duration = Duration::from_secs(7);
 /// How far back rows of others are read.
@@ -87,14 +95,18 @@ struct Harvest {
 
 /// Which servers live, as far as this one has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Neighbours(HashMap<(AccountId, String), (i64, Instant)>);
+pub(crate) struct Neighbours {
+    beats: HashMap<(AccountId, String), (i64, Instant)>,
+    /// Accounts whose places this server shares with others.
+    shared: HashSet<AccountId>,
+}
 
 impl Neighbours {
-    /// Takes note of beats; gives how many other servers use each account.
-    fn heard(&mut self, rows: &[ServerShare], me: &str, now: Instant) -> HashMap<AccountId, u32> {
-        for row in rows.iter().filter(|row| row.server != me) {
+    /// Takes note of the others' beats; gives how many of them use each account.
+    fn heard(&mut self, rows: &[ServerShare], now: Instant) -> HashMap<AccountId, u32> {
+        for row in rows {
             let key = (row.account, row.server.clone());
-            let last = self.0.entry(key).or_insert((row.beat, now));
+            let last = self.beats.entry(key).or_insert((row.beat, now));
             if last.0 != row.beat {
                 *last = (row.beat, now);
             }
@@ -104,10 +116,10 @@ impl Neighbours {
             .map(|row| (row.account, row.server.as_str()))
             .collect();
         // A beat that has stopped is remembered as long as its row stands: it is no new one.
-        self.0
+        self.beats
             .retain(|(account, server), _| listed.contains(&(*account, server.as_str())));
         let mut counts = HashMap::default();
-        for ((account, _), (_, at)) in &self.0 {
+        for ((account, _), (_, at)) in &self.beats {
             if now.saturating_duration_since(*at) < SILENCE {
                 *counts.entry(*account).or_default() += 1;
             }
@@ -197,12 +209,16 @@ impl App {
     }
 
     async fn limits_tick(&self, beat: u32, neighbours: &mut Neighbours) -> Result<(), StoreError> {
-        self.0.fair.sweep();
-        let harvest = self.limits_harvest(Some(beat));
-        if !harvest.shares.is_empty() {
+        if let Some(load) = self.0.fair.walk(self.0.fair.hub.now()) {
+            gauges(load);
+        }
+        let harvest = self.limits_harvest(BATCH, Some(beat));
+        if !harvest.shares.is_empty() || !neighbours.shared.is_empty() {
             let since = self.now() - LOOK_BACK;
-            let rows = self.store().limit_servers(None, since).await?;
-            self.share_places(&neighbours.heard(&rows, self.0.fair.server(), Instant::now()));
+            let me = self.0.fair.server();
+            let rows = self.store().limit_servers_besides(me, since).await?;
+            let others = neighbours.heard(&rows, Instant::now());
+            self.share_places(neighbours, &others);
         }
         self.limits_write(harvest).await?;
         if beat.is_multiple_of(PRUNE) {
@@ -211,17 +227,34 @@ impl App {
         Ok(())
     }
 
-    fn share_places(&self, others: &HashMap<AccountId, u32>) {
-        let active = self.0.fair.hub.active().clone();
-        for (account, standing) in active {
-            let sharers = 1 + others.get(&account).copied().unwrap_or_default();
-            standing.change(|court, _| court.sharers = sharers);
+    fn share_places(&self, neighbours: &mut Neighbours, others: &HashMap<AccountId, u32>) {
+        let before = std::mem::take(&mut neighbours.shared);
+        for account in before.union(&others.keys().copied().collect()) {
+            let sharers = others.get(account).map_or(1, |others| 1 + others);
+            let Some(standing) = self.0.fair.standing_known(*account) else {
+                continue;
+            };
+            standing.sharers_are(sharers);
         }
+        neighbours.shared = others.keys().copied().collect();
     }
 
     /// Writes down what was used and is not written down yet.
     pub(crate) async fn limits_flush(&self) -> Result<(), StoreError> {
-        let harvest = self.limits_harvest(None);
+        // Not for as long as there is something: where calls go on, there always is.
+        for _ in 0..=self.0.fair.hub.unwritten() / BATCH {
+            let harvest = self.limits_harvest(BATCH, None);
+            self.limits_write(harvest).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for one account.
+    pub(crate) async fn limits_flush_of(&self, account: AccountId) -> Result<(), StoreError> {
+        let Some(standing) = self.0.fair.standing_known(account) else {
+            return Ok(());
+        };
+        let harvest = self.limits_harvest_of(vec![standing], None);
         self.limits_write(harvest).await
     }
 
@@ -241,13 +274,16 @@ impl App {
         written
     }
 
-    fn limits_harvest(&self, beat: Option<u32>) -> Harvest {
+    fn limits_harvest(&self, most: usize, beat: Option<u32>) -> Harvest {
+        self.limits_harvest_of(self.0.fair.hub.next_unwritten(most), beat)
+    }
+
+    fn limits_harvest_of(&self, standings: Vec<Arc<Standing>>, beat: Option<u32>) -> Harvest {
         let now = self.now();
         let mut harvest = Harvest::default();
-        let (mut in_use, mut waiting, mut paused) = (0, 0, 0_u32);
-        let active = self.0.fair.hub.active().clone();
-        for (account, standing) in active {
-            let taken = standing.look_at(|court, now| {
+        for standing in standings {
+            let account = standing.account();
+            let taken = standing.take(|court, now| {
                 let tallies = std::mem::take(&mut court.tallies);
                 let paused = std::mem::take(&mut court.throttled);
                 (Shown::of(court, now), tallies, paused)
@@ -255,9 +291,6 @@ impl App {
             let Some((shown, tallies, paused_for)) = taken else {
                 continue;
             };
-            in_use += shown.in_use;
-            waiting += shown.waiting + shown.waiting_bulk;
-            paused += u32::from(shown.paused_ms > 0);
             let used = uses(&tallies, paused_for);
             if let Some(beat) = beat
                 && (shown.is_busy() || !used.is_empty())
@@ -274,9 +307,6 @@ impl App {
                 .uses
                 .extend(used.into_iter().map(|used| (account, used)));
         }
-        if beat.is_some() {
-            gauges(in_use, waiting, paused);
-        }
         harvest
     }
 
@@ -287,20 +317,19 @@ impl App {
 }
 
 /// Sums over accounts: one series each, however many accounts there are.
-fn gauges(in_use: u32, waiting: usize, paused: u32) {
-    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-    metrics::gauge!("tieline_fair_in_use").set(f64::from(in_use));
-    metrics::gauge!("tieline_fair_waiting").set(f64::from(waiting));
-    metrics::gauge!("tieline_fair_paused_accounts").set(f64::from(paused));
+fn gauges(load: Load) {
+    metrics::gauge!("tieline_fair_in_use").set(f64::from(load.in_use));
+    metrics::gauge!("tieline_fair_waiting").set(f64::from(load.waiting));
+    metrics::gauge!("tieline_fair_paused_accounts").set(f64::from(load.paused));
 }
 
-fn uses(tallies: &HashMap<Flow, Tally>, paused: Micros) -> Vec<LimitUse> {
+fn uses(tallies: &Few<Flow, Tally>, paused: Micros) -> Vec<LimitUse> {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut uses: Vec<LimitUse> = tallies
         .iter()
         .filter(|(_, tally)| **tally != Tally::default())
         .map(|(flow, tally)| LimitUse {
-            consumer: consumer_of(*flow),
+            consumer: consumer_of(flow),
             calls: signed(tally.calls),
             bulk: signed(tally.bulk),
             refused: signed(tally.refused),
@@ -366,10 +395,10 @@ mod tests {
         let began = Instant::now();
         let mut heard = |seconds: u64, rows: &[ServerShare]| {
             let now = began + Duration::from_secs(seconds);
-            let counts = neighbours.heard(rows, "me", now);
+            let counts = neighbours.heard(rows, now);
             counts.get(&account).copied().unwrap_or_default()
         };
-        assert_eq!(heard(0, &[row(account, "a", 1), row(account, "me", 1)]), 1);
+        assert_eq!(heard(0, &[row(account, "a", 1)]), 1);
         assert_eq!(heard(5, &[row(account, "a", 2)]), 1);
         assert_eq!(heard(10, &[row(account, "a", 2)]), 1);
         assert_eq!(heard(15, &[row(account, "a", 2)]), 0);

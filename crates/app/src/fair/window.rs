@@ -27,10 +27,46 @@ impl Spent {
     }
 }
 
+/// What calls of one class spent in one second. There can be hundreds of these for each account,
+/// and most seconds have calls of one class only.
 #[derive(Debug)]
 struct Bucket {
-    second: u64,
-    spent: [Spent; 2],
+    /// Since the clock's beginning, of which it counts more than a hundred years.
+    second: u32,
+    /// A number of calls and their class, which is the lowest bit: one class makes no more than
+    /// two thousand millions of calls in a second.
+    calls: u32,
+    busy: Micros,
+}
+
+impl Bucket {
+    fn new(second: u32, class: Class) -> Self {
+        Self {
+            second,
+            calls: u32::from(class == Class::Bulk),
+            busy: 0,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self.calls & 1 {
+            0 => Class::Interactive,
+            _ => Class::Bulk,
+        }
+    }
+
+    fn spent(&self) -> Spent {
+        Spent {
+            requests: u64::from(self.calls >> 1),
+            busy: self.busy,
+        }
+    }
+
+    fn add(&mut self, spent: Spent) {
+        let requests = u32::try_from(spent.requests).unwrap_or(u32::MAX >> 1);
+        self.calls = self.calls.saturating_add(requests << 1);
+        self.busy += spent.busy;
+    }
 }
 
 /// A sliding window.
@@ -57,16 +93,17 @@ impl Window {
 
     pub(super) fn add(&mut self, now: Micros, class: Class, spent: Spent) {
         self.advance(now);
-        let second = now / SECOND;
+        let second = u32::try_from(now / SECOND).unwrap_or(u32::MAX);
         // Answers are counted under one lock and one clock: no second comes after a later one.
-        if self.buckets.back().is_none_or(|last| last.second < second) {
-            self.buckets.push_back(Bucket {
-                second,
-                spent: [Spent::default(); 2],
-            });
-        }
-        if let Some(last) = self.buckets.back_mut() {
-            last.spent[class.index()].add(spent);
+        let latest = self.buckets.iter_mut().rev().take(2);
+        let mut of_now = latest.take_while(|bucket| bucket.second >= second);
+        match of_now.find(|bucket| bucket.class() == class) {
+            Some(bucket) => bucket.add(spent),
+            None => {
+                let mut bucket = Bucket::new(second, class);
+                bucket.add(spent);
+                self.buckets.push_back(bucket);
+            }
         }
         self.sums[class.index()].add(spent);
     }
@@ -77,9 +114,7 @@ impl Window {
             if self.leaves(first) > now {
                 break;
             }
-            for (sum, gone) in self.sums.iter_mut().zip(first.spent) {
-                sum.subtract(gone);
-            }
+            self.sums[first.class().index()].subtract(first.spent());
             self.buckets.pop_front();
         }
     }
@@ -99,7 +134,7 @@ impl Window {
     pub(super) fn frees(&self, needed: u64, of: impl Fn(Spent) -> u64) -> Option<Micros> {
         let mut freed = 0;
         for bucket in &self.buckets {
-            freed += bucket.spent.iter().map(|spent| of(*spent)).sum::<u64>();
+            freed += of(bucket.spent());
             if freed >= needed {
                 return Some(self.leaves(bucket));
             }
@@ -108,7 +143,7 @@ impl Window {
     }
 
     fn leaves(&self, bucket: &Bucket) -> Micros {
-        (bucket.second + 1) * SECOND + self.length
+        (u64::from(bucket.second) + 1) * SECOND + self.length
     }
 }
 

@@ -155,10 +155,21 @@ async fn servers_write_over_their_own_rows_alone(db: &Database) {
         let shared = store.limits_share(&shares, &[], later(0));
         shared.await.expect("written");
     }
-    let read = store.limit_servers(None, later(0)).await.expect("read");
-    assert_eq!(read, [share("a", 2, 5), share("b", 1, 0)]);
-    let read = store.limit_servers(Some(account.id), later(1));
+    let read = store.limit_servers(account.id, later(0));
+    assert_eq!(
+        read.await.expect("read"),
+        [share("a", 2, 5), share("b", 1, 0)]
+    );
+    let read = store.limit_servers(account.id, later(1));
     assert_eq!(read.await.expect("read"), [share("a", 2, 5)]);
+    for (me, seconds, others) in [
+        ("a", 0, vec![share("b", 1, 0)]),
+        ("b", 0, vec![share("a", 2, 5)]),
+        ("b", 9, vec![]),
+    ] {
+        let read = store.limit_servers_besides(me, later(seconds));
+        assert_eq!(read.await.expect("read"), others, "{me}");
+    }
 }
 
 async fn what_an_account_left_behind_goes_with_it(db: &Database) {
@@ -179,8 +190,8 @@ async fn what_an_account_left_behind_goes_with_it(db: &Database) {
     let id = account.id;
     db.execute(&format!("DELETE FROM account WHERE id = '{id}'"))
         .await;
-    let read = store.limit_servers(None, now()).await.expect("read");
-    assert_eq!(read, []);
+    let read = store.limit_servers_besides("b", now()).await;
+    assert_eq!(read.expect("read"), []);
     // What comes after it is gone is passed over.
     store
         .limits_share(&[], &uses, now())

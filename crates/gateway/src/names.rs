@@ -4,11 +4,13 @@
 use http::HeaderName;
 
 macro_rules! among {
-    ($name:ident: $($known:literal),+) => {{
+    ($name:ident: $($written:literal = $known:literal),+) => {{
         static NAMES: [HeaderName; [$($known),+].len()] = [$(HeaderName::from_static($known)),+];
-        // Names of one length have different first letters, most of them.
-        let at = [$($known.as_bytes()),+].iter().position(|known| {
-            known[0] == $name[0].to_ascii_lowercase() && known.eq_ignore_ascii_case($name)
+        // As Dynamics writes them, most often.
+        let as_written = [$($written.as_bytes()),+].iter().position(|written| *written == $name);
+        let at = as_written.or_else(|| {
+            let known = [$($known.as_bytes()),+];
+            known.iter().position(|known| known.eq_ignore_ascii_case($name))
         });
         at.map(|at| &NAMES[at])
     }};
@@ -17,26 +19,39 @@ macro_rules! among {
 /// A header's name, in whatever case it was written. None where there can be no such name.
 pub(crate) fn named(name: &[u8]) -> Option<HeaderName> {
     let known = match name.len() {
-        4 => among!(name: "date", "etag", "vary"),
-        5 => among!(name: "allow"),
-        6 => among!(name: "server", "req_id", "public"),
-        7 => among!(name: "expires"),
-        8 => among!(name: "location", "x-source"),
-        10 => among!(name: "connection", "set-cookie"),
-        11 => among!(name: "retry-after"),
-        12 => among!(name: "content-type"),
-        13 => {
-            among!(name: "odata-version", "cache-control", "x-ms-dop-hint", "last-modified", "crm.serviceid")
-        }
-        14 => among!(name: "content-length", "odata-entityid", "authactivityid"),
-        16 => among!(name: "content-encoding", "www-authenticate"),
-        17 => among!(name: "transfer-encoding"),
-        18 => among!(name: "preference-applied"),
-        22 => among!(name: "x-content-type-options"),
-        23 => among!(name: "x-ms-service-request-id"),
-        25 => among!(name: "strict-transport-security"),
-        42 => among!(name: "x-ms-ratelimit-time-remaining-xrm-requests"),
-        43 => among!(name: "x-ms-ratelimit-burst-remaining-xrm-requests"),
+        4 => among!(name: "Date" = "date", "ETag" = "etag", "Vary" = "vary"),
+        5 => among!(name: "Allow" = "allow"),
+        6 => among!(name: "Server" = "server", "REQ_ID" = "req_id", "Public" = "public"),
+        7 => among!(name: "Expires" = "expires"),
+        8 => among!(name: "Location" = "location", "X-Source" = "x-source"),
+        10 => among!(name: "Set-Cookie" = "set-cookie", "Connection" = "connection"),
+        11 => among!(name: "Retry-After" = "retry-after"),
+        12 => among!(name: "Content-Type" = "content-type"),
+        13 => among!(
+            name: "OData-Version" = "odata-version", "Cache-Control" = "cache-control",
+            "x-ms-dop-hint" = "x-ms-dop-hint", "Last-Modified" = "last-modified",
+            "CRM.ServiceId" = "crm.serviceid"
+        ),
+        14 => among!(
+            name: "Content-Length" = "content-length", "OData-EntityId" = "odata-entityid",
+            "AuthActivityId" = "authactivityid"
+        ),
+        16 => among!(
+            name: "Content-Encoding" = "content-encoding", "WWW-Authenticate" = "www-authenticate"
+        ),
+        17 => among!(name: "Transfer-Encoding" = "transfer-encoding"),
+        18 => among!(name: "Preference-Applied" = "preference-applied"),
+        22 => among!(name: "X-Content-Type-Options" = "x-content-type-options"),
+        23 => among!(name: "x-ms-service-request-id" = "x-ms-service-request-id"),
+        25 => among!(name: "Strict-Transport-Security" = "strict-transport-security"),
+        42 => among!(
+            name: "x-ms-ratelimit-time-remaining-xrm-requests"
+                = "x-ms-ratelimit-time-remaining-xrm-requests"
+        ),
+        43 => among!(
+            name: "x-ms-ratelimit-burst-remaining-xrm-requests"
+                = "x-ms-ratelimit-burst-remaining-xrm-requests"
+        ),
         _ => None,
     };
     match known {

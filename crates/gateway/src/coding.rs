@@ -8,7 +8,7 @@
 use std::io;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use crate::marks::Marks;
 
@@ -106,13 +106,13 @@ impl Accepted {
     }
 
     /// What the organization is asked for in the client's name.
-    pub(crate) fn for_upstream(self) -> HeaderValue {
-        HeaderValue::from_static(match (self.gzip, self.deflate) {
+    pub(crate) fn for_upstream(self) -> &'static str {
+        match (self.gzip, self.deflate) {
             (true, true) => "gzip, deflate",
             (true, false) => "gzip",
             (false, true) => "deflate",
             (false, false) => "identity",
-        })
+        }
     }
 }
 

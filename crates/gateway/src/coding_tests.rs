@@ -1,3 +1,5 @@
+use http::HeaderValue;
+
 use super::*;
 
 fn headers(name: header::HeaderName, values: &[&'static str]) -> HeaderMap {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
 
 use crate::answer::AnswerBody;
+use crate::coding::Accepted;
 use crate::connect::ConnectError;
 use crate::head::{Asked, Length};
 use crate::inject::inject;
@@ -27,6 +28,10 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
+    /// How its answer may be compressed.
+    pub(crate) accepted: Accepted,
+    /// Whether a length is said although it is nothing.
+    pub(crate) says_nothing: bool,
     pub(crate) body: CallBody,
 }
 
@@ -205,21 +210,16 @@ impl Attempt<'_> {
         mut leased: Leased,
         body: Outgoing,
     ) -> Result<Response<Box<AnswerBody>>, Failure> {
-        let Call {
-            method,
-            target,
-            headers,
-            ..
-        } = self.call;
-        // A length of nothing is said where the caller said one, or must be (`say_nothing`).
-        let said = headers.contains_key(header::CONTENT_LENGTH);
+        let call = self.call;
+        let nothing = call.says_nothing.then_some(Length::Exact(0));
         let asked = Asked {
-            method,
-            target: target.as_str(),
-            headers,
+            method: &call.method,
+            target: call.target.as_str(),
+            headers: &call.headers,
             host: &self.line.host_header,
             token: self.token.header_value(),
-            length: body.length().or(said.then_some(Length::Exact(0))),
+            codings: call.accepted.for_upstream(),
+            length: body.length().or(nothing),
         };
         let answered = leased.wire.exchange(&asked, body);
         match self.within(answered).await? {
@@ -280,7 +280,14 @@ impl Attempt<'_> {
         *request.method_mut() = self.call.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.call.headers.clone();
-        inject(request.headers_mut(), self.token.header_value());
+        let (token, accepted) = (self.token.header_value(), self.call.accepted);
+        inject(request.headers_mut(), token, accepted);
+        if self.call.says_nothing {
+            let nothing = HeaderValue::from_static("0");
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, nothing);
+        }
         Ok(request)
     }
 

@@ -126,7 +126,9 @@ fn read_one(bytes: &Bytes, method: &Method) -> Result<Option<(Head, usize)>, Mal
     let mut framing = Framing::default();
     let mut headers = HeaderMap::with_capacity(answer.headers.len());
     for field in answer.headers.iter() {
-        framing.see(field.name.as_bytes(), field.value)?;
+        if framing.takes(field.name.as_bytes(), field.value)? {
+            continue;
+        }
         let name = named(field.name.as_bytes());
         let name = name.ok_or(Malformed::NotHttp(httparse::Error::HeaderName))?;
         // Values share the memory that they came in.
@@ -134,7 +136,15 @@ fn read_one(bytes: &Bytes, method: &Method) -> Result<Option<(Head, usize)>, Mal
         let value = value.map_err(|_| Malformed::NotHttp(httparse::Error::HeaderValue))?;
         headers.append(name, value);
     }
-    let length = framing.length(status, method);
+    let bodiless = method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = if bodiless {
+        Length::Exact(0)
+    } else {
+        framing.length()
+    };
+    framing.say(bodiless, &mut headers);
     // HTTP/1.0 keeps a connection only where both sides say so; and of one on which a length was
     // said in two ways nobody knows where it stands.
     let persists = answer.version == Some(1)
@@ -160,7 +170,8 @@ struct Framing {
 }
 
 impl Framing {
-    fn see(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+    /// Whether a field is about the length alone, which its body knows from here on.
+    fn takes(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Malformed> {
         // By length first: few names go further.
         match name.len() {
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -177,6 +188,7 @@ impl Framing {
                     }
                     self.length = Some(length);
                 }
+                return Ok(true);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -185,18 +197,31 @@ impl Framing {
                     return Err(Malformed::Coding);
                 }
                 self.chunked = true;
+                return Ok(true);
             }
             _ => {}
         }
-        Ok(())
+        Ok(false)
     }
 
-    fn length(&self, status: StatusCode, method: &Method) -> Length {
-        let bodiless = method == Method::HEAD
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    /// Leaves in the head what the body does not know: the length that an answer to a request of
+    /// another method would have, and that a length was said in two ways.
+    fn say(&self, bodiless: bool, headers: &mut HeaderMap) {
+        if let Some(said) = self.length
+            && (bodiless || self.chunked)
+        {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(said));
+        }
+        if self.chunked && self.length.is_some() {
+            headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
+    }
+
+    fn length(&self) -> Length {
         match self.length {
-            _ if bodiless => Length::Exact(0),
             // Who says both is refused before anything of the body is looked at.
             _ if self.chunked => Length::Chunked,
             Some(length) => Length::Exact(length),
@@ -224,6 +249,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) host: &'a HeaderValue,
     pub(crate) token: &'a HeaderValue,
+    /// How an answer may be compressed: its links are turned while it streams by, which takes a
+    /// coding that can be undone.
+    pub(crate) codings: &'a str,
     /// None where neither a body nor its length is to be spoken of.
     pub(crate) length: Option<Length>,
 }
@@ -237,6 +265,7 @@ pub(crate) fn write(asked: &Asked<'_>, to: &mut Vec<u8>) {
         headers,
         host,
         token,
+        codings,
         length,
     } = *asked;
     to.extend_from_slice(method.as_str().as_bytes());
@@ -246,9 +275,12 @@ pub(crate) fn write(asked: &Asked<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(host.as_bytes());
     to.extend_from_slice(b"\r\nauthorization: ");
     to.extend_from_slice(token.as_bytes());
+    to.extend_from_slice(b"\r\naccept-encoding: ");
+    to.extend_from_slice(codings.as_bytes());
     to.extend_from_slice(b"\r\n");
     for (name, value) in headers {
-        // Whom it is for, by which right and how long it is, the gateway alone says.
+        // Whom it is for, by which right, how long it is and what is understood, the gateway alone
+        // says.
         if is_ours_to_say(name) {
             continue;
         }
@@ -271,6 +303,7 @@ pub(crate) fn write(asked: &Asked<'_>, to: &mut Vec<u8>) {
 fn is_ours_to_say(name: &HeaderName) -> bool {
     name == header::HOST
         || name == header::AUTHORIZATION
+        || name == header::ACCEPT_ENCODING
         || name == header::CONTENT_LENGTH
         || name == header::TRANSFER_ENCODING
 }

@@ -76,6 +76,30 @@ fn some_answers_have_no_body_whatever_they_say() {
 }
 
 #[test]
+fn what_a_body_knows_is_not_said_beside_it() {
+    let said = |text: &str| {
+        let (head, _) = head(text).expect("a head");
+        let mut names: Vec<_> = head.headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(
+        said("HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 1\r\n\r\n"),
+        "a"
+    );
+    assert_eq!(
+        said("HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "a"
+    );
+    let both = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n";
+    assert_eq!(said(both), "content-length transfer-encoding");
+    assert_eq!(
+        said("HTTP/1.1 304 Not Modified\r\nContent-Length: 1\r\n\r\n"),
+        "content-length"
+    );
+}
+
+#[test]
 fn a_connection_is_used_again_only_where_nothing_speaks_against_it() {
     for (text, persists) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", true),
@@ -148,6 +172,7 @@ fn a_request_is_written_with_what_the_gateway_alone_says() {
         ("authorization", "Bearer tl_key"),
         ("content-length", "9"),
         ("transfer-encoding", "chunked"),
+        ("accept-encoding", "br"),
         ("prefer", "a"),
     ] {
         headers.insert(
@@ -163,6 +188,7 @@ fn a_request_is_written_with_what_the_gateway_alone_says() {
             headers: &headers,
             host: &HeaderValue::from_static("contoso.crm.dynamics.com"),
             token: &HeaderValue::from_static("Bearer secret"),
+            codings: "gzip",
             length,
         };
         let mut written = Vec::new();
@@ -170,7 +196,7 @@ fn a_request_is_written_with_what_the_gateway_alone_says() {
         String::from_utf8(written).expect("UTF-8")
     };
     let head = "POST /api/x?a=%20 HTTP/1.1\r\nhost: contoso.crm.dynamics.com\r\n\
-                authorization: Bearer secret\r\nprefer: a\r\nprefer: b\r\n";
+                authorization: Bearer secret\r\naccept-encoding: gzip\r\nprefer: a\r\nprefer: b\r\n";
     assert_eq!(written(None), format!("{head}\r\n"));
     let exact = written(Some(Length::Exact(2048)));
     assert_eq!(exact, format!("{head}content-length: 2048\r\n\r\n"));

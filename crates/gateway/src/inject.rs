@@ -18,26 +18,26 @@ pub(crate) const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Makes a request's headers those that go on: end-to-end fields untouched, the caller's own
-/// credentials and cookies left out. What is still missing is the token.
-pub(crate) fn request_headers(headers: &mut HeaderMap, marks: Marks, accepted: Accepted) {
+/// credentials and cookies left out. What is still missing is what the gateway says itself.
+pub(crate) fn request_headers(headers: &mut HeaderMap, marks: Marks) {
     remove_hop_by_hop(headers, marks);
     remove_ours(headers, marks);
     if marks.has(Marks::COOKIE) {
         headers.remove(header::COOKIE);
     }
-    // Links in answers are turned while they stream by, which takes a coding that can be undone.
-    headers.insert(header::ACCEPT_ENCODING, accepted.for_upstream());
     // hyper has answered 100 Continue to the client itself.
     if marks.has(Marks::EXPECT) {
         headers.remove(header::EXPECT);
     }
 }
 
-/// Puts the account's token in, for HTTP/2, which says the organization's name elsewhere. In
-/// HTTP/1.1 both are written with the head (`head`).
-pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue) {
+/// Puts in what the gateway says for the caller, for HTTP/2, which names the organization elsewhere.
+/// In HTTP/1.1 it is written with the head (`head`).
+pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue, accepted: Accepted) {
     headers.remove(header::HOST);
     headers.insert(header::AUTHORIZATION, token.clone());
+    let codings = HeaderValue::from_static(accepted.for_upstream());
+    headers.insert(header::ACCEPT_ENCODING, codings);
 }
 
 /// Removes the headers that are between a caller and the gateway: its key and its wishes on the way
@@ -105,8 +105,8 @@ mod tests {
         let marks = Marks::of(&headers);
         let accepted = Accepted::of(&headers, marks);
         let mut sent = headers;
-        request_headers(&mut sent, marks, accepted);
-        inject(&mut sent, &token);
+        request_headers(&mut sent, marks);
+        inject(&mut sent, &token, accepted);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -248,13 +248,15 @@ async fn pass(
     let turner = turner(&mut headers, marks, &ends);
     let body = CallBody::of(body, settings, turner);
     let body = fair::before_deadline(&terms, body).await?;
-    say_nothing(&body, &head.method, &mut headers);
+    let says_nothing = says_nothing(&body, &head.method, marks);
     let accepted = Accepted::of(&headers, marks);
-    request_headers(&mut headers, marks, accepted);
+    request_headers(&mut headers, marks);
     let call = Call {
         method: head.method.clone(),
         target: beneath(&line.front, queried(target, &ends))?,
         headers,
+        accepted,
+        says_nothing,
         body,
     };
     // The one place where a call waits for its turn: what can be kept of it is here by now, so
@@ -282,13 +284,12 @@ fn turner(headers: &mut HeaderMap, marks: Marks, ends: &Ends) -> Option<Turner> 
     Some(turner)
 }
 
-/// A call that could have a body and has none says so: HTTP/2 and chunks end one without a length,
-/// and IIS answers 411 to a request that says nothing.
-fn say_nothing(body: &CallBody, method: &Method, headers: &mut HeaderMap) {
+/// A call that could have a body and has none says so, and one that said so already: HTTP/2 and
+/// chunks end a body without a length, and IIS answers 411 to a request that says nothing.
+fn says_nothing(body: &CallBody, method: &Method, marks: Marks) -> bool {
     let empty = matches!(body, CallBody::Kept(bytes) if bytes.is_empty());
-    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
+    let may_have = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    empty && (may_have || marks.has(Marks::CONTENT_LENGTH))
 }
 
 /// The target, with the addresses in its query turned.

@@ -61,6 +61,14 @@ pub(crate) struct Begun {
     rest: Option<Incoming>,
 }
 
+#[cfg(test)]
+impl Begun {
+    /// A body that has come, and yet streams.
+    pub(crate) fn whole(first: Bytes) -> Self {
+        Self { first, rest: None }
+    }
+}
+
 /// Reads a body to its end, or until it is too long to be kept; most have come with their head, in
 /// one piece.
 async fn begin(mut body: Incoming, max: u64, patience: Duration) -> Result<Begun, Refused> {

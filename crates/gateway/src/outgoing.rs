@@ -115,7 +115,7 @@ fn put_aside(mut buffer: Vec<u8>) {
 }
 
 /// What of a request has not gone out yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sending {
     /// The head, or what stands around a chunk.
     lead: Vec<u8>,
@@ -125,7 +125,23 @@ pub(crate) struct Sending {
     rest: Rest,
     /// Whether some of it may have reached the other side.
     touched: bool,
-    flushed: bool,
+    /// Whether nothing is left to do. That nothing is at hand does not say so: the last piece of a
+    /// body may be on its way.
+    done: bool,
+}
+
+impl Default for Sending {
+    /// No request.
+    fn default() -> Self {
+        Self {
+            lead: Vec::new(),
+            led: 0,
+            data: Bytes::new(),
+            rest: Rest::None,
+            touched: false,
+            done: true,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -167,13 +183,13 @@ impl Sending {
             data,
             rest,
             touched: false,
-            flushed: false,
+            done: false,
         };
     }
 
     /// Whether all of it has gone out.
     pub(crate) fn is_done(&self) -> bool {
-        self.flushed || (self.lead.is_empty() && matches!(self.rest, Rest::None))
+        self.done
     }
 
     /// Whether not a byte of it has gone out.
@@ -193,7 +209,6 @@ impl Sending {
     pub(crate) fn give_up(&mut self) {
         *self = Self {
             touched: true,
-            flushed: true,
             ..Self::default()
         };
     }
@@ -204,7 +219,7 @@ impl Sending {
         socket: &mut Socket,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Broke>> {
-        if self.flushed {
+        if self.done {
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -224,7 +239,7 @@ impl Sending {
             }
         }
         ready!(Pin::new(socket).poll_flush(context))?;
-        self.flushed = true;
+        self.done = true;
         put_aside(std::mem::take(&mut self.lead));
         Poll::Ready(Ok(()))
     }
@@ -316,5 +331,60 @@ impl Sending {
             Rest::None => {}
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::*;
+    use crate::keep::Begun;
+    use crate::turn::Passing;
+
+    #[tokio::test]
+    async fn a_request_whose_last_piece_is_on_its_way_is_not_done() {
+        // More than fits between the two ends of a connection.
+        let body = Bytes::from(vec![b'x'; 64 << 20]);
+        let length = Some(Length::Exact(body.len() as u64));
+        let asked = Asked {
+            method: &Method::POST,
+            target: "/",
+            headers: &HeaderMap::new(),
+            host: &HeaderValue::from_static("a"),
+            token: &HeaderValue::from_static("b"),
+            codings: "identity",
+            length,
+        };
+        let streaming = |body| {
+            let (upload, _) = Upload::new(Passing::untouched(Begun::whole(body)));
+            Outgoing::Streaming(Box::new(upload))
+        };
+        for outgoing in [streaming(body.clone()), Outgoing::Whole(body)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+            let listener = listener.expect("bound");
+            let address = listener.local_addr().expect("an address");
+            let stream = tokio::net::TcpStream::connect(address).await;
+            let mut socket = Socket::Plain(stream.expect("connected"));
+            let (mut silent, _) = listener.accept().await.expect("accepted");
+            let mut sending = Sending::default();
+            assert!(sending.is_done());
+            sending.begin(&asked, outgoing);
+            let first =
+                std::future::poll_fn(|context| Poll::Ready(sending.poll(&mut socket, context)));
+            assert!(first.await.is_pending());
+            assert!(!sending.is_done());
+            // And when it is read, it is.
+            let read =
+                tokio::spawn(
+                    async move { tokio::io::copy(&mut silent, &mut tokio::io::sink()).await },
+                );
+            let rest = std::future::poll_fn(|context| sending.poll(&mut socket, context));
+            rest.await.expect("sent");
+            assert!(sending.is_done());
+            drop(socket);
+            let read = read.await.expect("ran").expect("read");
+            assert!(read > 64 << 20, "{read}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 
 use super::lane::Left;
@@ -66,15 +66,48 @@ pub(super) struct Refusal {
     pub(super) rule: Option<(u64, u64)>,
 }
 
+/// The headers about limits. Going through a head once costs less than asking it for names that
+/// long.
+#[derive(Debug, Default)]
+struct Said<'a> {
+    requests: Option<&'a HeaderValue>,
+    time: Option<&'a HeaderValue>,
+    later: Option<&'a HeaderValue>,
+}
+
+impl<'a> Said<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            let place = if name == header::RETRY_AFTER {
+                &mut said.later
+            } else if name == REQUESTS_LEFT {
+                &mut said.requests
+            } else if name == TIME_LEFT {
+                &mut said.time
+            } else {
+                continue;
+            };
+            place.get_or_insert(value);
+        }
+        said
+    }
+}
+
 impl Told {
     /// Reads status and headers.
     #[must_use]
     pub fn read(status: u16, headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Self {
+        let said = Said::of(headers);
         let left = Left {
-            requests: number(headers, &REQUESTS_LEFT).map(whole),
-            time: number(headers, &TIME_LEFT).map(|seconds| whole(seconds * 1e6)),
+            requests: said.requests.and_then(number).map(whole),
+            time: said
+                .time
+                .and_then(number)
+                .map(|seconds| whole(seconds * 1e6)),
         };
-        let pause = retry_after(headers, now);
+        let later = said.later;
+        let pause = later.and_then(|later| retry_after(later, headers, now));
         let refusal = match status {
             429 => Some(Refusal {
                 limit: limit_of(left),
@@ -156,8 +189,8 @@ fn rule(message: &str) -> Option<(u64, u64)> {
 }
 
 /// As live answers write numbers: `5999`, `1,199.87`.
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<f64> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
+fn number(value: &HeaderValue) -> Option<f64> {
+    let text = value.to_str().ok()?.trim();
     let number = match text.contains(',') {
         true => text.replace(',', "").parse::<f64>(),
         false => text.parse::<f64>(),
@@ -177,16 +210,18 @@ fn whole(number: f64) -> u64 {
 
 /// Seconds, or a date (RFC 9110, section 10.2.3). The date is compared with the answer's own, so
 /// that our clock does not matter.
-fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Option<Micros> {
-    if let Some(seconds) = number(headers, &header::RETRY_AFTER) {
+fn retry_after(
+    later: &HeaderValue,
+    headers: &HeaderMap,
+    now: impl FnOnce() -> DateTime<Utc>,
+) -> Option<Micros> {
+    if let Some(seconds) = number(later) {
         return Some(whole(seconds * 1e6).min(PAUSE_MAX));
     }
-    let date = |name: header::HeaderName| {
-        let text = headers.get(name)?.to_str().ok()?;
-        DateTime::parse_from_rfc2822(text).ok()
-    };
-    let until = date(header::RETRY_AFTER)?;
-    let from = date(header::DATE).unwrap_or_else(|| now().fixed_offset());
+    let date = |value: &HeaderValue| DateTime::parse_from_rfc2822(value.to_str().ok()?).ok();
+    let until = date(later)?;
+    let from = headers.get(header::DATE).and_then(date);
+    let from = from.unwrap_or_else(|| now().fixed_offset());
     let pause = (until - from).num_microseconds().unwrap_or_default();
     Some(u64::try_from(pause).unwrap_or_default().min(PAUSE_MAX))
 }

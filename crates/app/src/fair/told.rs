@@ -71,8 +71,8 @@ impl Told {
     #[must_use]
     pub fn read(status: u16, headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Self {
         let left = Left {
-            requests: number(headers, &REQUESTS_LEFT).map(whole),
-            time: number(headers, &TIME_LEFT).map(|seconds| whole(seconds * 1e6)),
+            requests: millionths(headers, &REQUESTS_LEFT).map(|number| number / SECOND),
+            time: millionths(headers, &TIME_LEFT),
         };
         let pause = retry_after(headers, now);
         let refusal = match status {
@@ -156,13 +156,39 @@ fn rule(message: &str) -> Option<(u64, u64)> {
 }
 
 /// As live answers write numbers: `5999`, `1,199.87`.
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<f64> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    let number = match text.contains(',') {
-        true => text.replace(',', "").parse::<f64>(),
-        false => text.parse::<f64>(),
-    };
-    number.ok().filter(|number| number.is_finite())
+/// In millionths, so that seconds are microseconds; less than nothing is nothing.
+fn millionths(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    let value = headers.get(name)?.as_bytes();
+    plain(value).or_else(|| {
+        let text = std::str::from_utf8(value).ok()?.trim().replace(',', "");
+        let number = text.parse::<f64>().ok()?;
+        number.is_finite().then(|| whole(number * 1e6))
+    })
+}
+
+/// The same for nothing but digits, commas and a point: every answer has two of these, and to read
+/// any number that there may be takes ten times as long.
+fn plain(value: &[u8]) -> Option<u64> {
+    let (mut number, mut digits, mut after) = (0_u64, 0, None);
+    for byte in value {
+        match (byte, &mut after) {
+            (b'0'..=b'9', _) if digits == 12 => return None,
+            (b'0'..=b'9', None) => {
+                number = number * 10 + u64::from(byte - b'0');
+                digits += 1;
+            }
+            (b'0'..=b'9', Some(after)) if *after == 6 => return None,
+            (b'0'..=b'9', Some(after)) => {
+                number = number * 10 + u64::from(byte - b'0');
+                *after += 1;
+            }
+            (b',', None) => {}
+            (b'.', None) => after = Some(0),
+            _ => return None,
+        }
+    }
+    let scale = 10_u64.pow(6 - after.unwrap_or_default());
+    (digits > 0).then_some(number * scale)
 }
 
 fn whole(number: f64) -> u64 {
@@ -178,8 +204,8 @@ fn whole(number: f64) -> u64 {
 /// Seconds, or a date (RFC 9110, section 10.2.3). The date is compared with the answer's own, so
 /// that our clock does not matter.
 fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> DateTime<Utc>) -> Option<Micros> {
-    if let Some(seconds) = number(headers, &header::RETRY_AFTER) {
-        return Some(whole(seconds * 1e6).min(PAUSE_MAX));
+    if let Some(pause) = millionths(headers, &header::RETRY_AFTER) {
+        return Some(pause.min(PAUSE_MAX));
     }
     let date = |name: header::HeaderName| {
         let text = headers.get(name)?.to_str().ok()?;
@@ -237,6 +263,32 @@ mod tests {
         assert_eq!(told.left.requests, Some(5_998));
         assert_eq!(told.left.time, Some(1_199_870_000));
         assert!(told.server != 0 && told.refusal.is_none());
+    }
+
+    #[test]
+    fn what_is_read_at_a_glance_is_what_any_number_would_be() {
+        for (text, number) in [
+            ("5999", Some(5_999_000_000)),
+            ("1,199.87", Some(1_199_870_000)),
+            ("0.5", Some(500_000)),
+            ("0", Some(0)),
+            ("3.", Some(3_000_000)),
+            ("999999999999", Some(999_999_999_999_000_000)),
+            ("0.123456", Some(123_456)),
+            ("", None),
+            (".5", None),
+            ("1.2.3", None),
+            ("0.1234567", None),
+            ("1e3", None),
+            (" 7", None),
+            ("-1", None),
+        ] {
+            assert_eq!(plain(text.as_bytes()), number, "{text}");
+        }
+        for odd in ["1e3", " 1000 ", "1000.0000000"] {
+            let told = told(200, &[(REQUESTS, odd)]);
+            assert_eq!(told.left.requests, Some(1_000), "{odd}");
+        }
     }
 
     #[test]

@@ -74,19 +74,9 @@ impl Told {
             requests: millionths(headers, &REQUESTS_LEFT).map(|number| number / SECOND),
             time: millionths(headers, &TIME_LEFT),
         };
-        let pause = retry_after(headers, now);
         let refusal = match status {
-            429 => Some(Refusal {
-                limit: limit_of(left),
-                pause,
-                rule: None,
-            }),
-            // A 503 without a time is a failure like others.
-            503 if pause.is_some() => Some(Refusal {
-                limit: Limit::Unknown,
-                pause,
-                rule: None,
-            }),
+            // Nothing else asks to come back later, and looks for a field cost every answer.
+            429 | 503 => refused(status, left, retry_after(headers, now)),
             _ => None,
         };
         Self {
@@ -129,6 +119,21 @@ impl Told {
     pub fn is_refusal(&self) -> bool {
         self.refusal.is_some()
     }
+}
+
+/// What an answer of these two asks for.
+fn refused(status: u16, left: Left, pause: Option<Micros>) -> Option<Refusal> {
+    let limit = match status {
+        429 => limit_of(left),
+        // A 503 without a time is a failure like others.
+        _ if pause.is_some() => Limit::Unknown,
+        _ => return None,
+    };
+    Some(Refusal {
+        limit,
+        pause,
+        rule: None,
+    })
 }
 
 /// Without the body, what is left says which limit it was.

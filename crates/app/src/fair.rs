@@ -18,6 +18,7 @@
 //! | `court` | all of these for an account; pure |
 //! | `admission` | callers that wait for it; timers |
 //! | `entry` | the gateway's door, and the words of refusals |
+//! | `roll` | which accounts are in use |
 //! | `share` | what servers tell each other, and what is kept of the day |
 
 mod admission;
@@ -29,6 +30,7 @@ mod lane;
 mod pace;
 mod queue;
 mod rate;
+mod roll;
 mod share;
 mod told;
 mod window;

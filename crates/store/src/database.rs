@@ -24,6 +24,9 @@ static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations
 
 /// Readers of SQLite: they don't block each other or the writer (WAL).
 const SQLITE_READERS: u32 = 4;
+/// Pages that a connection keeps, in kibibytes (a negative number says so). SQLite's own measure is
+/// two thousand for each connection; the operating system keeps the file's pages once for all.
+const SQLITE_CACHE: &str = "-512";
 /// Connections to PostgreSQL per server.
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// How long to wait for another process's write, or for a free connection.
@@ -196,6 +199,7 @@ impl Database {
             // A refresh token that was acknowledged must survive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .pragma("cache_size", SQLITE_CACHE)
             .busy_timeout(PATIENCE);
         let write = SqlitePoolOptions::new()
             .max_connections(1)

@@ -4,7 +4,6 @@
 //! queue and is woken by whoever makes room: an answer, or a timer of which each account has one at
 //! most. Who hangs up leaves the queue at once, because its place is dropped with it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -17,11 +16,10 @@ use tokio::time::Instant;
 use super::court::{Ask, Court, Verdict};
 use super::queue::{Flow, Ticket};
 use super::rate::Rate;
+use super::roll::{Noted, Roll};
 use super::{Class, Micros, Rules, Terms, Told};
 use crate::maps::{ConcurrentMap, HashMap};
 
-/// Accounts that are looked through at a time.
-const STRIDE: usize = 4_096;
 /// What the clock begins with: never so little that a window before it would begin before zero.
 const BEFORE: Micros = 7_200 * super::SECOND;
 /// No timer is set.
@@ -43,12 +41,8 @@ pub(crate) struct Fair {
 #[derive(Debug)]
 pub(super) struct Hub {
     began: Instant,
-    /// Accounts with a state: those that were used of late. Each stands here once.
-    active: Mutex<Vec<Arc<Standing>>>,
-    /// Accounts with something to be written down.
-    unwritten: Mutex<Unwritten>,
-    /// The way through `active`.
-    walk: Mutex<Walk>,
+    /// Accounts with a state: those that were used of late.
+    pub(super) roll: Roll,
     /// Limits that are not Microsoft's.
     limits: RwLock<HashMap<AccountId, AccountLimits>>,
     tell: mpsc::UnboundedSender<Pause>,
@@ -61,37 +55,6 @@ pub(super) struct Hub {
 pub(super) struct Pause {
     pub(super) account: AccountId,
     pub(super) lasts: Duration,
-}
-
-/// Accounts with something to be written down, in their order.
-#[derive(Debug, Default)]
-struct Unwritten {
-    /// Those that other servers should hear of soon, because places are short.
-    ahead: VecDeque<Arc<Standing>>,
-    others: VecDeque<Arc<Standing>>,
-}
-
-/// Where an account stands among those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Noted {
-    No,
-    Yes,
-    Ahead,
-}
-
-/// How far a look through all accounts has come, and what it has seen.
-#[derive(Debug, Default)]
-struct Walk {
-    at: usize,
-    seen: Load,
-}
-
-/// What goes on at all accounts together.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Load {
-    pub(super) in_use: u32,
-    pub(super) waiting: u32,
-    pub(super) paused: u32,
 }
 
 /// An account's place. It is small while nobody calls.
@@ -148,9 +111,7 @@ impl Fair {
         Self {
             hub: Arc::new(Hub {
                 began: Instant::now(),
-                active: Mutex::default(),
-                unwritten: Mutex::default(),
-                walk: Mutex::default(),
+                roll: Roll::default(),
                 limits: RwLock::default(),
                 tell,
                 home: OnceLock::new(),
@@ -178,38 +139,6 @@ impl Fair {
         self.places.pin().get(&account).map(Arc::clone)
     }
 
-    /// Looks through the accounts that were used of late, [`STRIDE`] at a time: forgets what nobody
-    /// would miss, and tells what goes on when it has been through all.
-    pub(super) fn walk(&self, now: Micros) -> Option<Load> {
-        let mut walk = lock(&self.hub.walk);
-        let slice: Vec<_> = {
-            let active = lock(&self.hub.active);
-            let end = active.len().min(walk.at + STRIDE);
-            active.get(walk.at..end).unwrap_or_default().to_vec()
-        };
-        let (mut kept, met) = (Vec::with_capacity(slice.len()), slice.len());
-        for standing in slice {
-            if standing.forget_if_idle(now) {
-                continue;
-            }
-            let load = standing.look_at(|court, now| Load {
-                in_use: court.gate.running(),
-                waiting: u32::try_from(court.waiting()).unwrap_or(u32::MAX),
-                paused: u32::from(court.paused_until > now),
-            });
-            walk.seen.add(load.unwrap_or_default());
-            kept.push(standing);
-        }
-        let mut active = lock(&self.hub.active);
-        // Others only add to the end; who was forgotten and called again stands there anew.
-        let end = walk.at + kept.len();
-        if kept.len() < met {
-            active.splice(walk.at..walk.at + met, kept);
-        }
-        walk.at = end;
-        (end >= active.len()).then(|| std::mem::take(&mut *walk).seen)
-    }
-
     /// Takes over the limits that accounts have of their own.
     pub(super) fn limits_are(&self, limits: HashMap<AccountId, AccountLimits>) {
         *self
@@ -217,8 +146,7 @@ impl Fair {
             .limits
             .write()
             .unwrap_or_else(PoisonError::into_inner) = limits;
-        let active = lock(&self.hub.active).clone();
-        for standing in active {
+        for standing in self.hub.roll.all() {
             let rules = Rules::of(&self.hub.limits_of(standing.account));
             standing.change(|court, _| court.rules = rules);
         }
@@ -275,36 +203,13 @@ impl Hub {
         micros(moment.saturating_duration_since(self.began)) + BEFORE
     }
 
-    /// How many accounts have something to be written down.
-    pub(super) fn unwritten(&self) -> usize {
-        let unwritten = lock(&self.unwritten);
-        unwritten.ahead.len() + unwritten.others.len()
-    }
-
-    /// The next accounts with something to be written down.
-    pub(super) fn next_unwritten(&self, most: usize) -> Vec<Arc<Standing>> {
-        let unwritten = &mut *lock(&self.unwritten);
-        let ahead = unwritten.ahead.len().min(most);
-        let others = unwritten.others.len().min(most - ahead);
-        let first = unwritten.ahead.drain(..ahead);
-        first.chain(unwritten.others.drain(..others)).collect()
-    }
-
     fn limits_of(&self, account: AccountId) -> AccountLimits {
         let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
         limits.get(&account).copied().unwrap_or_default()
     }
 }
 
-impl Load {
-    fn add(&mut self, other: Self) {
-        self.in_use += other.in_use;
-        self.waiting = self.waiting.saturating_add(other.waiting);
-        self.paused += other.paused;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is under these locks panics nowhere.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -363,14 +268,8 @@ impl Standing {
         let Some(me) = self.me.upgrade() else {
             return;
         };
-        let mut unwritten = lock(&self.hub.unwritten);
-        if ahead {
-            state.noted = Noted::Ahead;
-            unwritten.ahead.push_back(me);
-        } else {
-            state.noted = Noted::Yes;
-            unwritten.others.push_back(me);
-        }
+        state.noted = if ahead { Noted::Ahead } else { Noted::Yes };
+        self.hub.roll.note(me, state.noted);
     }
 
     /// Looks at the state, if there is one.
@@ -403,7 +302,7 @@ impl Standing {
     fn state<'a>(&self, slot: &'a mut Option<Box<State>>) -> &'a mut State {
         slot.get_or_insert_with(|| {
             if let Some(me) = self.me.upgrade() {
-                lock(&self.hub.active).push(me);
+                self.hub.roll.add(me);
             }
             let mut court = Court::new(Rules::of(&self.hub.limits_of(self.account)));
             court.answered_at = self.hub.now();
@@ -422,7 +321,8 @@ impl Standing {
         self.account
     }
 
-    fn forget_if_idle(&self, now: Micros) -> bool {
+    /// Forgets the state if nobody would miss it, and says whether there is none.
+    pub(super) fn forget_if_idle(&self, now: Micros) -> bool {
         let mut slot = self.lock();
         let idle = slot.as_ref().is_none_or(|state| state.court.is_idle(now));
         if idle {
@@ -790,15 +690,16 @@ mod tests {
         let fair = Fair::new();
         let standing = fair.standing(account());
         drop(standing.admit(1, 10, &patient()).await.expect("free"));
-        assert_eq!(fair.hub.unwritten(), 1);
-        for standing in fair.hub.next_unwritten(10) {
+        let roll = &fair.hub.roll;
+        assert_eq!(roll.unwritten(), 1);
+        for standing in roll.next_unwritten(10) {
             standing.take(|court, _| court.tallies = Few::default());
         }
         let now = fair.hub.now();
-        assert!(fair.walk(now).is_some() && standing.lock().is_some());
-        assert!(fair.walk(now + 400 * SECOND).is_some());
-        assert!(standing.lock().is_none() && lock(&fair.hub.active).is_empty());
-        assert_eq!(fair.hub.unwritten(), 0);
+        assert!(roll.walk(now).is_some() && standing.lock().is_some());
+        assert!(roll.walk(now + 400 * SECOND).is_some());
+        assert!(standing.lock().is_none() && roll.all().is_empty());
+        assert_eq!(roll.unwritten(), 0);
     }
 
     #[tokio::test]

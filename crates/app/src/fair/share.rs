@@ -21,10 +21,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-use super::admission::{Load, Pause, Standing};
+use super::admission::{Pause, Standing};
 use super::court::{Court, Tally};
 use super::few::Few;
 use super::queue::Flow;
+use super::roll::Load;
 use super::{Class, Micros};
 use crate::app::App;
 use crate::maps::{HashMap, HashSet};
@@ -209,7 +210,7 @@ impl App {
     }
 
     async fn limits_tick(&self, beat: u32, neighbours: &mut Neighbours) -> Result<(), StoreError> {
-        if let Some(load) = self.0.fair.walk(self.0.fair.hub.now()) {
+        if let Some(load) = self.0.fair.hub.roll.walk(self.0.fair.hub.now()) {
             gauges(load);
         }
         let harvest = self.limits_harvest(BATCH, Some(beat));
@@ -242,7 +243,7 @@ impl App {
     /// Writes down what was used and is not written down yet.
     pub(crate) async fn limits_flush(&self) -> Result<(), StoreError> {
         // Not for as long as there is something: where calls go on, there always is.
-        for _ in 0..=self.0.fair.hub.unwritten() / BATCH {
+        for _ in 0..=self.0.fair.hub.roll.unwritten() / BATCH {
             let harvest = self.limits_harvest(BATCH, None);
             self.limits_write(harvest).await?;
         }
@@ -275,7 +276,7 @@ impl App {
     }
 
     fn limits_harvest(&self, most: usize, beat: Option<u32>) -> Harvest {
-        self.limits_harvest_of(self.0.fair.hub.next_unwritten(most), beat)
+        self.limits_harvest_of(self.0.fair.hub.roll.next_unwritten(most), beat)
     }
 
     fn limits_harvest_of(&self, standings: Vec<Arc<Standing>>, beat: Option<u32>) -> Harvest {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
@@ -30,6 +31,8 @@ pub struct LiveToken {
     generation: i64,
     obtained_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// It is fresh with more than so much left.
+    margin: Duration,
     /// When it ends by the steady clock.
     ends: Instant,
     /// When its renewal is due by the steady clock.
@@ -59,6 +62,7 @@ impl LiveToken {
             generation,
             obtained_at,
             expires_at,
+            margin: MARGIN.min(life / 2).to_std().unwrap_or_default(),
             ends: after(left),
             due: after(until_due),
             noticed: AtomicBool::new(false),
@@ -107,12 +111,12 @@ impl LiveToken {
     /// Whether it may still be handed out. A token that lives shorter than twice the margin is
     /// handed out for half of its life, or it could never be used.
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
-        self.left(now) > MARGIN.min((self.expires_at - self.obtained_at) / 2)
+        self.has_left(self.margin, now)
     }
 
     /// Whether it is valid at all; served while renewals fail.
     pub(super) fn is_valid(&self, now: Moment) -> bool {
-        self.left(now) > TimeDelta::zero()
+        self.has_left(Duration::ZERO, now)
     }
 
     /// Whether it was obtained before `now`, by a clock that has not been set back since.
@@ -125,10 +129,13 @@ impl LiveToken {
         now.steady >= self.due && !self.noticed.swap(true, Ordering::Relaxed)
     }
 
-    fn left(&self, now: Moment) -> TimeDelta {
+    /// Whether more than this is left by both clocks.
+    fn has_left(&self, least: Duration, now: Moment) -> bool {
         let steady = self.ends.saturating_duration_since(now.steady);
-        let steady = TimeDelta::from_std(steady).unwrap_or(TimeDelta::MAX);
-        steady.min(self.expires_at - now.wall)
+        // Every call asks, and differences of dates go by way of the calendar.
+        let wall = self.expires_at.timestamp_millis() - now.wall.timestamp_millis();
+        let wall = Duration::from_millis(u64::try_from(wall).unwrap_or_default());
+        steady.min(wall) > least
     }
 }
 
@@ -143,8 +150,6 @@ impl fmt::Debug for LiveToken {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(wall: i64, steady: u64, start: Instant) -> Moment {

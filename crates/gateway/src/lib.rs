@@ -5,7 +5,8 @@
 //! token or to a host other than the account's.
 //!
 //! Below the phases stand the threads (`worker`), each with clients of its own (`guest`, `front`)
-//! and connections to Dynamics of its own (`pool`, `wire`, `connect`).
+//! and connections to Dynamics of its own (`pool`, `connect`, and `wire` with `head`, `chunks` and
+//! `outgoing` for HTTP/1.1).
 
 mod address;
 mod admit;

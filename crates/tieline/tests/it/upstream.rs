@@ -36,10 +36,6 @@ impl Seen {
     }
 }
 
-type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
-/// Gets a call's head and the connection that its body comes over.
-type Talk = dyn Fn(&Seen, &mut BufReader<&TcpStream>) + Send + Sync;
-
 /// The server; it ends with the test's process.
 pub(crate) struct Upstream {
     pub(crate) origin: String,
@@ -58,46 +54,42 @@ pub(crate) enum News {
 impl Upstream {
     /// Gives tokens `token-1`, `token-2`, … and answers everything else as told.
     pub(crate) fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Upstream {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (kept, answer): (_, Arc<Answer>) = (Arc::clone(&seen), Arc::new(answer));
-        let (tell, news) = mpsc::channel();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (kept, answer, tell) = (Arc::clone(&kept), Arc::clone(&answer), tell.clone());
-                thread::spawn(move || converse(&stream, &kept, &*answer, &tell));
-            }
-        });
-        let news = Mutex::new(news);
-        Upstream { origin, seen, news }
+        Self::listen(move |stream, kept, tell| converse(stream, kept, &answer, tell))
     }
 
-    /// Gives tokens; any other call's head, and its connection, is for `talk`.
+    /// Gives tokens; any other call's head, and the connection that its body comes over, is for
+    /// `talk`.
     pub(crate) fn talking(
         talk: impl Fn(&Seen, &mut BufReader<&TcpStream>) + Send + Sync + 'static,
+    ) -> Upstream {
+        Self::listen(move |stream, kept, tell| {
+            let mut reader = BufReader::new(stream);
+            while let Some(seen) = read_head(&mut reader) {
+                kept.lock().unwrap().push(seen.clone());
+                if is_token(&seen) {
+                    read_body(&mut reader, &seen);
+                    let _ = reader.get_mut().write_all(&token(1));
+                    continue;
+                }
+                let _ = tell.send(News::Called);
+                talk(&seen, &mut reader);
+            }
+        })
+    }
+
+    /// Has every connection served on a thread of its own.
+    fn listen(
+        serve: impl Fn(&TcpStream, &Mutex<Vec<Seen>>, &mpsc::Sender<News>) + Send + Sync + 'static,
     ) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (kept, talk): (_, Arc<Talk>) = (Arc::clone(&seen), Arc::new(talk));
+        let (kept, serve) = (Arc::clone(&seen), Arc::new(serve));
         let (tell, news) = mpsc::channel();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, talk, tell) = (Arc::clone(&kept), Arc::clone(&talk), tell.clone());
-                thread::spawn(move || {
-                    let mut reader = BufReader::new(&stream);
-                    while let Some(seen) = read_head(&mut reader) {
-                        kept.lock().unwrap().push(seen.clone());
-                        if is_token(&seen) {
-                            read_body(&mut reader, &seen);
-                            let _ = (&stream).write_all(&token(1));
-                            continue;
-                        }
-                        let _ = tell.send(News::Called);
-                        talk(&seen, &mut reader);
-                    }
-                });
+                let (kept, serve, tell) = (Arc::clone(&kept), Arc::clone(&serve), tell.clone());
+                thread::spawn(move || serve(&stream, &kept, &tell));
             }
         });
         let news = Mutex::new(news);
@@ -150,7 +142,7 @@ fn token(number: usize) -> Vec<u8> {
 fn converse(
     stream: &TcpStream,
     kept: &Mutex<Vec<Seen>>,
-    answer_of: &Answer,
+    answer_of: &impl Fn(&Seen) -> Vec<u8>,
     tell: &mpsc::Sender<News>,
 ) {
     let mut reader = BufReader::new(stream);

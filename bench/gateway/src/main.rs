@@ -7,6 +7,7 @@ mod load;
 mod measure;
 mod peers;
 mod seed;
+mod train;
 mod upstream;
 mod words;
 
@@ -139,6 +140,11 @@ fn main() -> ExitCode {
 
 async fn run() -> ExitCode {
     let bench = Bench::prepare().await;
+    if bench.only == ["train"] {
+        bench.train().await;
+        let _ = std::fs::remove_dir_all(&bench.directory);
+        return ExitCode::SUCCESS;
+    }
     let mut holds = true;
     for cell in CELLS.iter().filter(|cell| bench.wants(cell.name)) {
         holds &= bench.cell(cell).await;

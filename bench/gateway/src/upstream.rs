@@ -1,8 +1,11 @@
 //! The organization: answers of fixed sizes, and 401 for whoever has not the account's token.
 
+use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +19,7 @@ pub struct Answers {
     file: Vec<u8>,
     large_page: Vec<u8>,
     large_file: Vec<u8>,
+    zipped: Vec<u8>,
     refused: Vec<u8>,
 }
 
@@ -27,6 +31,7 @@ impl Answers {
             file: bytes(100_000),
             large_page: json(origin, 10_000_000),
             large_file: bytes(10_000_000),
+            zipped: zipped(&json(origin, 100_000)),
             refused: b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(),
         }
     }
@@ -37,6 +42,7 @@ impl Answers {
             Some("file") => &self.file,
             Some("large_page") => &self.large_page,
             Some("large_file") => &self.large_file,
+            Some("zipped") => &self.zipped,
             _ => &self.small,
         }
     }
@@ -64,6 +70,30 @@ fn json(origin: &str, size: usize) -> Vec<u8> {
          Date: Tue, 24 Nov 2026 12:00:00 GMT\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+/// The same answer, compressed.
+fn zipped(answer: &[u8]) -> Vec<u8> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, body) = answer.split_at(end.expect("a head") + 4);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body).unwrap();
+    let body = encoder.finish().unwrap();
+    let mut answer = Vec::new();
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        if line.starts_with(b"Content-Length") {
+            let length = body.len();
+            write!(
+                answer,
+                "Content-Encoding: gzip\r\nContent-Length: {length}\r\n"
+            )
+            .unwrap();
+        } else {
+            answer.extend_from_slice(line);
+        }
+    }
+    answer.extend_from_slice(&body);
+    answer
 }
 
 fn bytes(size: usize) -> Vec<u8> {

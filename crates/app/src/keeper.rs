@@ -14,6 +14,7 @@
 //! `protocol` holds the decisions, and `protocol/model` checks them; `renew` carries them out and
 //! `outcome` writes down what came of it.
 
+mod bearer;
 mod gate;
 mod gauges;
 mod live;
@@ -25,6 +26,7 @@ mod schedule;
 mod slot;
 mod timing;
 
+pub use bearer::BearerToken;
 pub use live::LiveToken;
 pub(crate) use protocol::{Ending, Reuse};
 pub(crate) use renew::reuse_of;
@@ -53,6 +55,9 @@ const SOFT_WAIT: Duration = Duration::from_secs(2);
 /// How long a caller waits at all. A token service answers within seconds or is in trouble; the
 /// renewal goes on without the caller.
 const HARD_WAIT: Duration = Duration::from_secs(45);
+/// Accounts whose tokens are held as text. Writing a packed one takes a call a hundredth longer, and
+/// a megabyte or two is not worth that.
+const AS_TEXT: usize = 1_000;
 /// How often a caller begins anew when the renewal that it joined gave way to another server's.
 const TRIES: usize = 3;
 
@@ -237,6 +242,12 @@ impl Keeper {
     /// on, because those of the gateway's threads end before it.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.running.spawn_on(task, &self.0.runtime);
+    }
+
+    /// A token as it is held.
+    fn held(&self, token: LiveToken) -> Arc<LiveToken> {
+        let many = self.0.slots.pin().len() > AS_TEXT;
+        Arc::new(if many { token.packed() } else { token })
     }
 
     fn moment(&self) -> Moment {

@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tower::Service;
 use url::{Host, Url};
 
+use crate::lookup::Lookups;
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for another control call. Shorter than servers keep theirs (Node's
@@ -109,6 +111,7 @@ struct Inner {
     http: reqwest::Client,
     policy: Policy,
     proxy: Option<Url>,
+    lookups: Lookups,
 }
 
 impl Outbound {
@@ -118,12 +121,14 @@ impl Outbound {
     /// When a certificate file cannot be read or the client cannot be built.
     pub fn new(settings: &OutboundSettings) -> Result<Self, OutboundError> {
         let tls = tls_config(&settings.ca_files)?;
-        let http = http_client(&tls, settings)?;
+        let lookups = Lookups::default();
+        let http = http_client(&tls, settings, &lookups)?;
         Ok(Self(Arc::new(Inner {
             tls: Arc::new(tls),
             http,
             policy: settings.policy,
             proxy: settings.proxy.clone(),
+            lookups,
         })))
     }
 
@@ -180,7 +185,7 @@ impl Outbound {
         host: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
-        resolve(self.0.policy, host, port).await
+        resolve(&self.0.lookups, self.0.policy, host, port).await
     }
 
     /// Connects to a host, through the forward proxy where one is configured.
@@ -300,7 +305,12 @@ fn bare_address(host: &str) -> Option<IpAddr> {
         .ok()
 }
 
-async fn resolve(policy: Policy, host: &str, port: u16) -> Result<Vec<SocketAddr>, OutboundError> {
+async fn resolve(
+    lookups: &Lookups,
+    policy: Policy,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, OutboundError> {
     if let Some(address) = bare_address(host) {
         policy.admit(host, address)?;
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -309,8 +319,8 @@ async fn resolve(policy: Policy, host: &str, port: u16) -> Result<Vec<SocketAddr
         host: host.to_owned(),
         source,
     };
-    let found: Vec<SocketAddr> = match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => found.collect(),
+    let found = match lookups.addresses(host, port).await {
+        Ok(found) => found,
         // RFC 6761 has every name below `localhost` mean this machine; some resolvers don't know.
         Err(_) if host.to_ascii_lowercase().ends_with(".localhost") => {
             vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]
@@ -400,11 +410,12 @@ fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<(), OutboundErr
 fn http_client(
     tls: &ClientConfig,
     settings: &OutboundSettings,
+    lookups: &Lookups,
 ) -> Result<reqwest::Client, OutboundError> {
     let failed = |error: reqwest::Error| OutboundError::Client(error.to_string());
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
-        .dns_resolver(Arc::new(PolicyResolver(settings.policy)))
+        .dns_resolver(Arc::new(PolicyResolver(settings.policy, lookups.clone())))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)
@@ -423,13 +434,13 @@ fn http_client(
 
 /// Lets the control client resolve only to addresses that may be called.
 #[derive(Debug)]
-struct PolicyResolver(Policy);
+struct PolicyResolver(Policy, Lookups);
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let (policy, lookups) = (self.0, self.1.clone());
         Box::pin(async move {
-            let found = resolve(policy, name.as_str(), 0).await?;
+            let found = resolve(&lookups, policy, name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

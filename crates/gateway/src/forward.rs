@@ -217,7 +217,7 @@ impl Attempt<'_> {
             target: call.target.as_str(),
             headers: &call.headers,
             host: &self.line.host_header,
-            token: self.token.header_value(),
+            token: self.token.token(),
             codings: call.accepted.for_upstream(),
             length: body.length().or(nothing),
         };

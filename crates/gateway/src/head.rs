@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use httparse::{ParserConfig, Status};
+use tieline_app::BearerToken;
 
 use crate::names::named;
 
@@ -248,7 +249,7 @@ pub(crate) struct Asked<'a> {
     /// The caller's, as far as they go on.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) host: &'a HeaderValue,
-    pub(crate) token: &'a HeaderValue,
+    pub(crate) token: &'a BearerToken,
     /// How an answer may be compressed: its links are turned while it streams by, which takes a
     /// coding that can be undone.
     pub(crate) codings: &'a str,
@@ -273,8 +274,8 @@ pub(crate) fn write(asked: &Asked<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(target.as_bytes());
     to.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     to.extend_from_slice(host.as_bytes());
-    to.extend_from_slice(b"\r\nauthorization: ");
-    to.extend_from_slice(token.as_bytes());
+    to.extend_from_slice(b"\r\nauthorization: Bearer ");
+    token.append_to(to);
     to.extend_from_slice(b"\r\naccept-encoding: ");
     to.extend_from_slice(codings.as_bytes());
     to.extend_from_slice(b"\r\n");

@@ -33,9 +33,9 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, marks: Marks) {
 
 /// Puts in what the gateway says for the caller, for HTTP/2, which names the organization elsewhere.
 /// In HTTP/1.1 it is written with the head (`head`).
-pub(crate) fn inject(headers: &mut HeaderMap, token: &HeaderValue, accepted: Accepted) {
+pub(crate) fn inject(headers: &mut HeaderMap, token: HeaderValue, accepted: Accepted) {
     headers.remove(header::HOST);
-    headers.insert(header::AUTHORIZATION, token.clone());
+    headers.insert(header::AUTHORIZATION, token);
     let codings = HeaderValue::from_static(accepted.for_upstream());
     headers.insert(header::ACCEPT_ENCODING, codings);
 }
@@ -106,7 +106,7 @@ mod tests {
         let accepted = Accepted::of(&headers, marks);
         let mut sent = headers;
         request_headers(&mut sent, marks);
-        inject(&mut sent, &token, accepted);
+        inject(&mut sent, token, accepted);
         let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

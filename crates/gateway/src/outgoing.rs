@@ -158,7 +158,7 @@ impl Sending {
     /// Begins a request.
     pub(crate) fn begin(&mut self, asked: &Asked<'_>, body: Outgoing) {
         let fields = asked.headers.len() * 64;
-        let values = asked.token.len() + asked.host.len() + asked.target.len();
+        let values = asked.token.room() + asked.host.len() + asked.target.len();
         let beside = match &body {
             Outgoing::Whole(body) if body.len() <= BESIDE_MAX => body.len(),
             _ => 0,
@@ -337,6 +337,7 @@ impl Sending {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue, Method};
+    use tieline_app::BearerToken;
 
     use super::*;
     use crate::keep::Begun;
@@ -352,7 +353,7 @@ mod tests {
             target: "/",
             headers: &HeaderMap::new(),
             host: &HeaderValue::from_static("a"),
-            token: &HeaderValue::from_static("b"),
+            token: &BearerToken::new("b"),
             codings: "identity",
             length,
         };

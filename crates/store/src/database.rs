@@ -24,9 +24,12 @@ static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations
 
 /// Readers of SQLite: they don't block each other or the writer (WAL).
 const SQLITE_READERS: u32 = 4;
-/// Pages that a connection keeps, in kibibytes (a negative number says so). SQLite's own measure is
+/// Pages that the writer keeps, in kibibytes (a negative number says so). SQLite's own measure is
 /// two thousand for each connection; the operating system keeps the file's pages once for all.
-const SQLITE_CACHE: &str = "-512";
+const SQLITE_WRITER_CACHE: &str = "-512";
+/// Pages that a reader keeps: the upper levels of its trees. What hangs below is another one with
+/// every account.
+const SQLITE_READER_CACHE: &str = "-128";
 /// Connections to PostgreSQL per server.
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// How long to wait for another process's write, or for a free connection.
@@ -199,7 +202,7 @@ impl Database {
             // A refresh token that was acknowledged must survive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .pragma("cache_size", SQLITE_CACHE)
+            .pragma("cache_size", SQLITE_WRITER_CACHE)
             .busy_timeout(PATIENCE);
         let write = SqlitePoolOptions::new()
             .max_connections(1)
@@ -219,7 +222,7 @@ impl Database {
             .max_connections(SQLITE_READERS)
             .acquire_timeout(PATIENCE)
             .test_before_acquire(false)
-            .connect_with(options)
+            .connect_with(options.pragma("cache_size", SQLITE_READER_CACHE))
             .await?;
         Ok(Self::Sqlite {
             path: path.to_owned(),

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod exit;
 mod files;
+mod memory;
 mod meters;
 mod output;
 mod running;

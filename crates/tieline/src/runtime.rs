@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::{Listener, MasterKeys, Settings, TlsFiles};
-use crate::files;
 use crate::output::say;
 use crate::running::{Announced, Running};
 use crate::telemetry;
+use crate::{files, memory};
 
 /// Connections that wait to be accepted by one worker; the system's own limit is lower or higher.
 const BACKLOG: u32 = 1024;
@@ -278,6 +278,11 @@ impl Server {
         let until = stop.clone();
         tasks.spawn(async move {
             telemetry::keep_metrics(metrics, until).await;
+            Ok(())
+        });
+        let until = stop.clone();
+        tasks.spawn(async move {
+            memory::give_back(until).await;
             Ok(())
         });
         Ok(Self {

@@ -282,7 +282,7 @@ impl Court {
                 server = 0;
             }
         }
-        let lane = self.lanes.entry(server, || Lane::new(&rules, now));
+        let lane = self.lanes.entry(server, || Lane::new(now));
         lane.advance(&rules, now);
         lane.answered(&rules, now, class, spent, told.left);
     }

@@ -25,7 +25,8 @@ pub(super) struct Gate {
     running: [u32; 2],
     /// What a refusal left of the bound; grows again.
     ceiling: f64,
-    refused: Option<Refusal>,
+    /// Few accounts ever have one.
+    refused: Option<Box<Refusal>>,
     /// Made with the first call of bulk.
     climb: Option<Box<Climb>>,
 }
@@ -110,18 +111,18 @@ impl Gate {
     pub(super) fn refused(&mut self, begun: Micros, now: Micros, under_way: u32) {
         // Calls that were sent before the last cut say nothing about the level after it; but when
         // the others of the same gust have been refused, those that are left were let in.
-        if self.refused.is_some_and(|last| begun < last.at) {
+        if self.refused.as_ref().is_some_and(|last| begun < last.at) {
             let left = f64::from(under_way.saturating_sub(1).max(1));
             self.ceiling = self.ceiling.min(left);
             return;
         }
         let level = f64::from(under_way.max(1)).min(self.ceiling);
         self.ceiling = (level * 0.75).floor().max(1.0);
-        self.refused = Some(Refusal {
+        self.refused = Some(Box::new(Refusal {
             level,
             at: now,
             stepped: now,
-        });
+        }));
     }
 
     /// Lets the ceiling grow with time.

@@ -112,9 +112,9 @@ pub(super) struct Left {
 }
 
 impl Lane {
-    pub(super) fn new(rules: &Rules, now: Micros) -> Self {
+    pub(super) fn new(now: Micros) -> Self {
         Self {
-            window: Window::new(rules.window),
+            window: Window::default(),
             requests: Budget::default(),
             time: Budget::default(),
             seen: now,
@@ -127,8 +127,7 @@ impl Lane {
     }
 
     pub(super) fn advance(&mut self, rules: &Rules, now: Micros) {
-        self.window.resize(rules.window);
-        self.window.advance(now);
+        self.window.advance(rules.window, now);
     }
 
     /// Counts an answer, and believes what it says.
@@ -141,7 +140,7 @@ impl Lane {
         left: Left,
     ) {
         self.seen = now;
-        self.window.add(now, class, spent);
+        self.window.add(rules.window, now, class, spent);
         let own = self.window.all();
         if let Some(requests) = left.requests {
             let (left, own) = (signed(requests), signed(own.requests));
@@ -185,7 +184,7 @@ impl Lane {
             let missing = u64::try_from(missing).ok().filter(|missing| *missing > 0)?;
             // What others use cannot be seen leaving: another look, soon.
             let soon = now + rules.window / 100;
-            Some(self.window.frees(missing, of).unwrap_or(soon))
+            Some(self.window.frees(rules.window, missing, of).unwrap_or(soon))
         };
         let requests = when(requests, |spent| spent.requests);
         requests.max(when(time, |spent| spent.busy))
@@ -217,7 +216,7 @@ mod tests {
     #[test]
     fn what_others_use_is_seen_and_comes_back_within_a_window() {
         let rules = Rules::default();
-        let mut lane = Lane::new(&rules, 0);
+        let mut lane = Lane::new(0);
         spend(&mut lane, &rules, SECOND, 5_999);
         assert_eq!(lane.requests(&rules, SECOND).left, 5_999);
         // Somebody else has spent 2,999 meanwhile.
@@ -232,7 +231,7 @@ mod tests {
     #[test]
     fn limits_that_were_lowered_are_believed_at_once() {
         let rules = Rules::default();
-        let mut lane = Lane::new(&rules, 0);
+        let mut lane = Lane::new(0);
         spend(&mut lane, &rules, SECOND, 5_999);
         spend(&mut lane, &rules, 2 * SECOND, 58);
         let room = lane.requests(&rules, 2 * SECOND);
@@ -243,7 +242,7 @@ mod tests {
     #[test]
     fn interactive_calls_keep_what_they_have_used_of_late() {
         let rules = Rules::default();
-        let mut lane = Lane::new(&rules, 0);
+        let mut lane = Lane::new(0);
         for call in 0..1_000 {
             let left = Left {
                 requests: Some(5_999 - call),

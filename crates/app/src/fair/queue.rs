@@ -117,32 +117,49 @@ impl Line {
 /// The calls that wait at an account.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    lines: [Line; 2],
+    interactive: Line,
+    /// Made with the first call of bulk.
+    bulk: Option<Box<Line>>,
     interactive_in_a_row: u32,
 }
 
 impl Queue {
+    fn line(&self, class: Class) -> Option<&Line> {
+        match class {
+            Class::Interactive => Some(&self.interactive),
+            Class::Bulk => self.bulk.as_deref(),
+        }
+    }
+
+    fn line_mut(&mut self, class: Class) -> &mut Line {
+        match class {
+            Class::Interactive => &mut self.interactive,
+            Class::Bulk => self.bulk.get_or_insert_default(),
+        }
+    }
+
     pub(super) fn push(&mut self, ticket: Ticket, class: Class, flow: Flow, share: u8) {
-        self.lines[class.index()].push(ticket, flow, share);
+        self.line_mut(class).push(ticket, flow, share);
     }
 
     /// A call that need not wait still counts.
     pub(super) fn pass(&mut self, class: Class, flow: Flow, share: u8) {
-        self.lines[class.index()].pass(flow, share);
+        self.line_mut(class).pass(flow, share);
     }
 
     pub(super) fn waiting(&self, class: Class) -> usize {
-        self.lines[class.index()].len()
+        self.line(class).map_or(0, Line::len)
     }
 
     pub(super) fn waiting_of(&self, class: Class, flow: Flow) -> u32 {
-        let tally = self.lines[class.index()].flows.get(flow);
+        let tally = self.line(class).and_then(|line| line.flows.get(flow));
         tally.map_or(0, |tally| tally.waiting)
     }
 
     /// Takes a call out that does not wait any more.
     pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
-        self.lines.iter_mut().any(|line| line.remove(ticket))
+        self.interactive.remove(ticket)
+            || self.bulk.as_mut().is_some_and(|line| line.remove(ticket))
     }
 
     /// The class whose turn it is, of those that may go.
@@ -162,7 +179,7 @@ impl Queue {
             Class::Interactive => {}
             Class::Bulk => self.interactive_in_a_row = 0,
         }
-        self.lines[class.index()].pop()
+        self.line_mut(class).pop()
     }
 }
 

@@ -62,6 +62,11 @@ impl Bucket {
         }
     }
 
+    /// When the last of it leaves a window of this length.
+    fn leaves(&self, length: Micros) -> Micros {
+        (u64::from(self.second) + 1) * SECOND + length
+    }
+
     fn add(&mut self, spent: Spent) {
         let requests = u32::try_from(spent.requests).unwrap_or(u32::MAX >> 1);
         self.calls = self.calls.saturating_add(requests << 1);
@@ -69,30 +74,17 @@ impl Bucket {
     }
 }
 
-/// A sliding window.
-#[derive(Debug)]
+/// A sliding window. How long it is says whoever asks: that is a setting, and every account has a
+/// window for each web server.
+#[derive(Debug, Default)]
 pub(super) struct Window {
-    length: Micros,
     buckets: VecDeque<Bucket>,
     sums: [Spent; 2],
 }
 
 impl Window {
-    pub(super) fn new(length: Micros) -> Self {
-        Self {
-            length,
-            buckets: VecDeque::new(),
-            sums: [Spent::default(); 2],
-        }
-    }
-
-    /// How long it is; what was counted stays.
-    pub(super) fn resize(&mut self, length: Micros) {
-        self.length = length;
-    }
-
-    pub(super) fn add(&mut self, now: Micros, class: Class, spent: Spent) {
-        self.advance(now);
+    pub(super) fn add(&mut self, length: Micros, now: Micros, class: Class, spent: Spent) {
+        self.advance(length, now);
         let second = u32::try_from(now / SECOND).unwrap_or(u32::MAX);
         // Answers are counted under one lock and one clock: no second comes after a later one.
         let latest = self.buckets.iter_mut().rev().take(2);
@@ -109,9 +101,9 @@ impl Window {
     }
 
     /// Forgets what has left.
-    pub(super) fn advance(&mut self, now: Micros) {
+    pub(super) fn advance(&mut self, length: Micros, now: Micros) {
         while let Some(first) = self.buckets.front() {
-            if self.leaves(first) > now {
+            if first.leaves(length) > now {
                 break;
             }
             self.sums[first.class().index()].subtract(first.spent());
@@ -131,19 +123,20 @@ impl Window {
     }
 
     /// When so much of a sum will have left; none when there is less than that in it.
-    pub(super) fn frees(&self, needed: u64, of: impl Fn(Spent) -> u64) -> Option<Micros> {
+    pub(super) fn frees(
+        &self,
+        length: Micros,
+        needed: u64,
+        of: impl Fn(Spent) -> u64,
+    ) -> Option<Micros> {
         let mut freed = 0;
         for bucket in &self.buckets {
             freed += of(bucket.spent());
             if freed >= needed {
-                return Some(self.leaves(bucket));
+                return Some(bucket.leaves(length));
             }
         }
         None
-    }
-
-    fn leaves(&self, bucket: &Bucket) -> Micros {
-        (u64::from(bucket.second) + 1) * SECOND + self.length
     }
 }
 
@@ -151,6 +144,7 @@ impl Window {
 mod tests {
     use super::*;
 
+    const LONG: Micros = 300 * SECOND;
     const ONE: Spent = Spent {
         requests: 1,
         busy: 500_000,
@@ -158,17 +152,20 @@ mod tests {
 
     #[test]
     fn what_was_spent_leaves_after_the_window_and_not_before() {
-        let mut window = Window::new(300 * SECOND);
-        window.add(10 * SECOND, Class::Bulk, ONE);
-        window.add(20 * SECOND + 1, Class::Interactive, ONE);
-        window.advance(310 * SECOND);
+        let mut window = Window::default();
+        window.add(LONG, 10 * SECOND, Class::Bulk, ONE);
+        window.add(LONG, 20 * SECOND + 1, Class::Interactive, ONE);
+        window.advance(LONG, 310 * SECOND);
         assert_eq!(window.all().requests, 2);
-        window.advance(311 * SECOND);
+        window.advance(LONG, 311 * SECOND);
         assert_eq!(window.of(Class::Bulk), Spent::default());
         assert_eq!(window.all(), ONE);
-        assert_eq!(window.frees(1, |spent| spent.requests), Some(321 * SECOND));
-        assert_eq!(window.frees(2, |spent| spent.requests), None);
-        window.advance(321 * SECOND);
+        assert_eq!(
+            window.frees(LONG, 1, |spent| spent.requests),
+            Some(321 * SECOND)
+        );
+        assert_eq!(window.frees(LONG, 2, |spent| spent.requests), None);
+        window.advance(LONG, 321 * SECOND);
         assert_eq!(window.all(), Spent::default());
         assert!(window.buckets.is_empty());
     }

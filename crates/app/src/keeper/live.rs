@@ -9,11 +9,11 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::timing;
+use super::{BearerToken, timing};
 
 /// A token is not handed out in its last minute: the call that carries it takes time too, and
 /// Microsoft's clock is not ours.
-const MARGIN: TimeDelta = TimeDelta::seconds(60);
+const MARGIN: Duration = Duration::from_secs(60);
 /// How far a stored token may seem to come from the future before our own clock is doubted.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
@@ -27,12 +27,12 @@ pub(super) struct Moment {
 
 /// A valid access token.
 pub struct LiveToken {
-    header: HeaderValue,
+    token: BearerToken,
     generation: i64,
-    obtained_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    /// It is fresh with more than so much left.
-    margin: Duration,
+    /// In milliseconds since 1970, as in the database: every call asks, and differences of dates go
+    /// by way of the calendar.
+    obtained_at: i64,
+    expires_at: i64,
     /// When it ends by the steady clock.
     ends: Instant,
     /// When its renewal is due by the steady clock.
@@ -42,8 +42,7 @@ pub struct LiveToken {
 }
 
 impl LiveToken {
-    /// Makes the header of RFC 6750, section 2.1. None when the token holds characters that a
-    /// header cannot.
+    /// None when the token holds characters that a header cannot.
     pub(super) fn new(
         token: &SecretString,
         generation: i64,
@@ -51,22 +50,27 @@ impl LiveToken {
         expires_at: DateTime<Utc>,
         now: Moment,
     ) -> Option<Self> {
-        let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).ok()?;
-        header.set_sensitive(true);
+        let token = token.expose_secret();
+        HeaderValue::from_str(token).ok()?;
         let life = expires_at - obtained_at;
         let left = (expires_at - now.wall).min(life).max(TimeDelta::zero());
         let until_due = (left - timing::lead(life)).max(TimeDelta::zero());
         let after = |span: TimeDelta| now.steady + span.to_std().unwrap_or_default();
         Some(Self {
-            header,
+            token: BearerToken::new(token),
             generation,
-            obtained_at,
-            expires_at,
-            margin: MARGIN.min(life / 2).to_std().unwrap_or_default(),
+            obtained_at: obtained_at.timestamp_millis(),
+            expires_at: expires_at.timestamp_millis(),
             ends: after(left),
             due: after(until_due),
             noticed: AtomicBool::new(false),
         })
+    }
+
+    /// The same in less room.
+    pub(super) fn packed(mut self) -> Self {
+        self.token = self.token.packed();
+        self
     }
 
     /// A token that is kept nowhere, for a test of settings.
@@ -79,10 +83,21 @@ impl LiveToken {
         Self::new(token, 0, now, expires_at, Moment { wall: now, steady })
     }
 
-    /// The value of the `Authorization` header.
+    /// The token, to be written after `Bearer` (RFC 6750, section 2.1).
     #[must_use]
-    pub fn header_value(&self) -> &HeaderValue {
-        &self.header
+    pub fn token(&self) -> &BearerToken {
+        &self.token
+    }
+
+    /// The value of the `Authorization` header, where a header is made and not written.
+    #[must_use]
+    pub fn header_value(&self) -> HeaderValue {
+        let mut value = b"Bearer ".to_vec();
+        self.token.append_to(&mut value);
+        // It could be one when the token came.
+        let mut value = HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("Bearer"));
+        value.set_sensitive(true);
+        value
     }
 
     /// Counts renewals of the account.
@@ -94,24 +109,24 @@ impl LiveToken {
     /// When it stops being valid.
     #[must_use]
     pub fn expires_at(&self) -> DateTime<Utc> {
-        self.expires_at
+        moment(self.expires_at)
     }
 
     /// When it was obtained.
     pub(super) fn obtained_at(&self) -> DateTime<Utc> {
-        self.obtained_at
+        moment(self.obtained_at)
     }
 
     /// The token itself, for control calls.
     pub(crate) fn secret(&self) -> SecretString {
-        let text = self.header.to_str().unwrap_or_default();
-        SecretString::from(text.trim_start_matches("Bearer "))
+        SecretString::from(self.token.text())
     }
 
     /// Whether it may still be handed out. A token that lives shorter than twice the margin is
     /// handed out for half of its life, or it could never be used.
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
-        self.has_left(self.margin, now)
+        let life = milliseconds(self.expires_at - self.obtained_at);
+        self.has_left(MARGIN.min(life / 2), now)
     }
 
     /// Whether it is valid at all; served while renewals fail.
@@ -121,7 +136,7 @@ impl LiveToken {
 
     /// Whether it was obtained before `now`, by a clock that has not been set back since.
     pub(super) fn is_of_the_past(&self, now: Moment) -> bool {
-        self.obtained_at <= now.wall + CLOCK_TOLERANCE
+        self.obtained_at() <= now.wall + CLOCK_TOLERANCE
     }
 
     /// Whether its renewal is due. Says so once.
@@ -132,18 +147,25 @@ impl LiveToken {
     /// Whether more than this is left by both clocks.
     fn has_left(&self, least: Duration, now: Moment) -> bool {
         let steady = self.ends.saturating_duration_since(now.steady);
-        // Every call asks, and differences of dates go by way of the calendar.
-        let wall = self.expires_at.timestamp_millis() - now.wall.timestamp_millis();
-        let wall = Duration::from_millis(u64::try_from(wall).unwrap_or_default());
+        let wall = milliseconds(self.expires_at - now.wall.timestamp_millis());
         steady.min(wall) > least
     }
+}
+
+/// A span of time; none when it is negative.
+fn milliseconds(span: i64) -> Duration {
+    Duration::from_millis(u64::try_from(span).unwrap_or_default())
+}
+
+fn moment(milliseconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
 }
 
 impl fmt::Debug for LiveToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveToken")
             .field("generation", &self.generation)
-            .field("expires_at", &self.expires_at)
+            .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()
     }
 }

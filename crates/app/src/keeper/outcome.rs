@@ -55,7 +55,7 @@ impl Keeper {
             obtained.expires_at,
             now,
         );
-        let token = token.map(Arc::new);
+        let token = token.map(|token| self.held(token));
         let demand = self.demand(job, now.wall).await;
         let (by, refused) = (obtained.by, std::mem::take(&mut obtained.refused));
         let renewed = renewed_tokens(job, obtained, token.as_deref(), demand, now.wall);

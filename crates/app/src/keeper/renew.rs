@@ -95,11 +95,14 @@ impl Keeper {
                         return Ok(Arc::clone(token));
                     }
                 }
-                Step::Refuse => return self.still_dead(&job, need).await,
+                // Most flights end above: they find what another one stored. The others' futures
+                // are large, and a thousand at once that only read must not carry room for them.
+                Step::Refuse => return Box::pin(self.still_dead(&job, need)).await,
                 Step::Pause => return self.pausing(&job, need),
-                Step::GiveUp => return self.unanswered(job, need, reply).await,
+                Step::GiveUp => return Box::pin(self.unanswered(job, need, reply)).await,
                 Step::Ask(usage) => {
-                    if let Some(answer) = self.attempt(job, need, usage, reply).await? {
+                    let attempt = Box::pin(self.attempt(job, need, usage, reply));
+                    if let Some(answer) = attempt.await? {
                         return answer;
                     }
                 }
@@ -127,7 +130,7 @@ impl Keeper {
             return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
         };
         let read_at = self.moment();
-        let token = stored_token(&row, read_at).map(Arc::new);
+        let token = stored_token(&row, read_at).map(|token| self.held(token));
         Ok(Job {
             slot,
             account,

@@ -23,6 +23,7 @@ mod secrets;
 mod smtp;
 mod test_app;
 mod upstream;
+mod upstream_http2;
 
 /// The demo's own way through the consent's pages, walked here from outside.
 #[path = "../../src/demo"]

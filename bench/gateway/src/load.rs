@@ -32,6 +32,18 @@ pub struct Door {
     pub round: Option<Rc<Round>>,
 }
 
+impl Door {
+    /// The gateway's, whose callers name their account in the path and have a key each.
+    pub fn of_gateway(address: SocketAddr) -> Self {
+        Self {
+            address,
+            account_in_path: true,
+            direct: None,
+            round: None,
+        }
+    }
+}
+
 /// Accounts, one after the other.
 pub struct Round {
     pub accounts: usize,

@@ -242,7 +242,7 @@ impl Bench {
         live: usize,
         secure: bool,
     ) -> peers::Proxy {
-        let data = self.directory.join(name.replace(' ', "-"));
+        let data = self.data(name);
         let what = Seed {
             accounts,
             live,
@@ -255,8 +255,11 @@ impl Bench {
 
     /// A gateway that was there before, on what it has left.
     fn again(&self, name: &str) -> peers::Proxy {
-        let data = self.directory.join(name.replace(' ', "-"));
-        peers::tieline(name, &[], &self.tieline, &data, &self.ca)
+        peers::tieline(name, &[], &self.tieline, &self.data(name), &self.ca)
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.directory.join(name.replace(' ', "-"))
     }
 
     /// Everybody who is compared. Each cell has a database of its own, named after it.
@@ -282,12 +285,8 @@ impl Bench {
         ];
         let mut all = Vec::new();
         for (number, proxy) in proxies.into_iter().enumerate() {
-            let door = Door {
-                address: proxy.address,
-                account_in_path: number == 2,
-                direct: None,
-                round: None,
-            };
+            let mut door = Door::of_gateway(proxy.address);
+            door.account_in_path = number == 2;
             let clients = Clients::connect(door, cell.connections).await;
             all.push(Contender { proxy, clients });
         }
@@ -387,12 +386,9 @@ impl Bench {
             next: Cell::new(0),
             key: KEYS,
         };
-        Door {
-            address: proxy.address,
-            account_in_path: true,
-            direct: None,
-            round: Some(Rc::new(round)),
-        }
+        let mut door = Door::of_gateway(proxy.address);
+        door.round = Some(Rc::new(round));
+        door
     }
 
     /// What a call costs in instructions in user space, which no neighbour changes. Where they go
@@ -405,12 +401,7 @@ impl Bench {
         let proxy = self
             .gateway_under(&under, &name, COUNTED, COUNTED, cell.secure)
             .await;
-        let door = Door {
-            address: proxy.address,
-            account_in_path: true,
-            direct: None,
-            round: None,
-        };
+        let door = Door::of_gateway(proxy.address);
         let mut clients = Clients::connect(door, COUNTED).await;
         let calls = match cell.question.path {
             "small" => 2000,

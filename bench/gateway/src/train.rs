@@ -28,12 +28,7 @@ impl Bench {
                 .gateway(&format!("train {scheme}"), KEYS, KEYS, secure)
                 .await;
             for &(path, body, connections, tenths) in DAY {
-                let door = Door {
-                    address: proxy.address,
-                    account_in_path: true,
-                    direct: None,
-                    round: None,
-                };
+                let door = Door::of_gateway(proxy.address);
                 let mut clients = Clients::connect(door, connections).await;
                 let time = [Duration::ZERO, Duration::from_millis(tenths * 100)];
                 let mut calls = 0;

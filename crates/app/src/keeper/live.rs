@@ -51,7 +51,7 @@ impl LiveToken {
         now: Moment,
     ) -> Option<Self> {
         let token = token.expose_secret();
-        HeaderValue::from_str(token).ok()?;
+        HeaderValue::from_bytes(token.as_bytes()).ok()?;
         let life = expires_at - obtained_at;
         let left = (expires_at - now.wall).min(life).max(TimeDelta::zero());
         let until_due = (left - timing::lead(life)).max(TimeDelta::zero());

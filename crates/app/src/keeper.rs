@@ -26,7 +26,7 @@ mod schedule;
 mod slot;
 mod timing;
 
-pub use bearer::BearerToken;
+pub use bearer::Bearer;
 pub use live::LiveToken;
 pub(crate) use protocol::{Ending, Reuse};
 pub(crate) use renew::reuse_of;
@@ -47,7 +47,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::{Refused, Who};
 use crate::outbound::Outbound;
 use gate::Gates;
-use live::Moment;
+use live::{Kept, Moment};
 use slot::{Answer, Awaited, Joined, Slot};
 
 /// How long a caller waits for a new token while the old one is still valid.
@@ -216,7 +216,7 @@ impl Keeper {
     }
 
     /// A token that is at hand and fresh.
-    pub(crate) fn fresh(&self, account: AccountId, seat: &Seat) -> Option<Arc<LiveToken>> {
+    pub(crate) fn fresh(&self, account: AccountId, seat: &Seat) -> Option<LiveToken> {
         let now = self.moment();
         let token = seat.fresh(now)?;
         if token.falls_due(now) {
@@ -244,10 +244,12 @@ impl Keeper {
         self.0.running.spawn_on(task, &self.0.runtime);
     }
 
-    /// A token as it is held.
-    fn held(&self, token: LiveToken) -> Arc<LiveToken> {
-        let many = self.0.slots.pin().len() > AS_TEXT;
-        Arc::new(if many { token.packed() } else { token })
+    /// How a token is held now.
+    fn form(&self) -> Kept {
+        match self.0.slots.pin().len() > AS_TEXT {
+            true => Kept::Packed,
+            false => Kept::AsText,
+        }
     }
 
     fn moment(&self) -> Moment {

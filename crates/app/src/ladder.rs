@@ -84,7 +84,7 @@ pub(crate) struct Climb<'a> {
 #[derive(Debug, Default)]
 struct Luggage {
     settings: Option<Settings>,
-    token: Option<Arc<LiveToken>>,
+    token: Option<LiveToken>,
     dop_hint: Option<u32>,
     user_id: Option<String>,
 }

@@ -38,7 +38,7 @@ pub use fair::{Admitted, Class, Limit, Terms, Told, Wish};
 pub use form::{AccountForm, Applied, Field, Finding, Severity};
 pub use headroom::{ConsumerUse, Headroom, Used};
 pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
-pub use keeper::{BearerToken, LiveToken};
+pub use keeper::{Bearer, LiveToken};
 pub use lines::{CallerPass, Line};
 pub use notify::{
     MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,

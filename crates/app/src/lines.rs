@@ -192,7 +192,7 @@ impl App {
 
     /// A token that is at hand and fresh; the way that takes no lock and never waits.
     #[must_use]
-    pub fn token_fresh(&self, line: &Line) -> Option<Arc<LiveToken>> {
+    pub fn token_fresh(&self, line: &Line) -> Option<LiveToken> {
         self.0.keeper.fresh(line.account_id, &line.seat)
     }
 
@@ -244,7 +244,7 @@ impl App {
     ///
     /// # Errors
     /// When there is no valid token and none can be had.
-    pub async fn token(&self, line: &Line) -> Result<Arc<LiveToken>, Refused> {
+    pub async fn token(&self, line: &Line) -> Result<LiveToken, Refused> {
         self.0.keeper.token(line.account_id).await
     }
 
@@ -257,7 +257,7 @@ impl App {
         line: &Line,
         token: &LiveToken,
         challenge: Option<&str>,
-    ) -> Result<Arc<LiveToken>, Refused> {
+    ) -> Result<LiveToken, Refused> {
         self.0
             .keeper
             .token_after(line.account_id, token.generation(), challenge)

@@ -4,12 +4,14 @@
 //! written. An address is recognized however it is spelled: in any case (RFC 3986, section 6.2.2),
 //! with or without the default port (section 6.2.3), with JSON's escapes or percent-encoded.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
-use tieline_app::Line;
+use tieline_app::{Line, Organization};
 
 use crate::marks::Marks;
 
@@ -31,31 +33,55 @@ const UNSAFE: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Both ends of a call, as addresses.
-#[derive(Debug, Clone)]
-pub(crate) struct Ends {
-    line: Arc<Line>,
-    /// The origin that the caller used, such as `https://gateway.example`.
-    here: String,
+/// Where callers reach the gateway.
+#[derive(Debug)]
+pub(crate) struct Here {
+    /// The origin that a caller used, such as `https://gateway.example`.
+    origin: String,
     /// The authority that is configured, which the caller may name instead.
     configured: String,
-    /// What names the account in the path, such as `/Contoso%20Sales`; empty when nothing does.
-    prefix: String,
+}
+
+impl Here {
+    /// Both are origins without a slash at the end.
+    pub(crate) fn new(origin: String, configured: &str) -> Self {
+        let configured = configured
+            .split_once("://")
+            .map_or(configured, |(_, authority)| authority);
+        Self {
+            origin,
+            configured: configured.to_owned(),
+        }
+    }
+}
+
+/// Both ends of a call, as addresses.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    line: Arc<Line>,
+    here: Rc<Here>,
+    /// That origin and what names the account in the path, such as
+    /// `https://gateway.example/Contoso%20Sales`; nothing may name it.
+    begin: Arc<str>,
+    /// How the organization's addresses are written.
+    theirs: Arc<Spelling>,
     /// Made when they are first wanted; the same ends serve many calls.
     turnings: [OnceCell<Arc<Turning>>; 2],
 }
 
 impl Ends {
-    /// `here` and `configured` are origins without a slash at the end.
-    pub(crate) fn new(line: Arc<Line>, here: String, configured: &str, prefix: &str) -> Self {
-        let configured = configured
-            .split_once("://")
-            .map_or(configured, |(_, authority)| authority);
+    pub(crate) fn new(
+        line: Arc<Line>,
+        here: Rc<Here>,
+        prefix: &str,
+        theirs: Arc<Spelling>,
+    ) -> Self {
+        let prefix: Cow<'_, str> = utf8_percent_encode(prefix, UNSAFE).into();
         Self {
+            begin: [&here.origin, &*prefix].concat().into(),
             line,
             here,
-            configured: configured.to_owned(),
-            prefix: utf8_percent_encode(prefix, UNSAFE).to_string(),
+            theirs,
             turnings: Default::default(),
         }
     }
@@ -73,10 +99,11 @@ impl Ends {
     }
 
     fn make_there(&self) -> Turning {
-        let (_, called) = self.here.split_once("://").unwrap_or(("", &self.here));
+        let Here { origin, configured } = &*self.here;
+        let (_, called) = origin.split_once("://").unwrap_or(("", origin));
         let mut authorities = vec![called.to_owned()];
         // Some clients lose the port on the way from their settings to a link.
-        for known in [bare(called), &self.configured, bare(&self.configured)] {
+        for known in [bare(called), configured, bare(configured)] {
             if !authorities
                 .iter()
                 .any(|listed| listed.eq_ignore_ascii_case(known))
@@ -85,8 +112,7 @@ impl Ends {
             }
         }
         let schemes = &["https://", "http://"];
-        Turning {
-            side: Side::There,
+        let spelling = Spelling {
             schemes,
             origins: origins(schemes, &authorities),
             authorities,
@@ -94,30 +120,25 @@ impl Ends {
                 name: self.line.name.clone(),
                 id: self.line.account_id.to_string(),
             },
-            host: self.line.authority.clone(),
-            absolute: self.line.there.clone(),
-            path: self.line.front.clone(),
             // Which account it is about may be said in many ways, or not at all.
             usual: String::new(),
+        };
+        Turning {
+            side: Side::There,
+            spelling: Arc::new(spelling),
+            host: self.line.authority.clone(),
+            absolute: self.line.there.as_str().into(),
+            path: self.line.there.len() - self.line.front.len(),
         }
     }
 
     fn make_back(&self) -> Turning {
-        let schemes: &[&str] = match self.line.origin.scheme() {
-            "http" => &["http://"],
-            _ => &["https://"],
-        };
-        let authorities = vec![self.line.authority.clone()];
         Turning {
             side: Side::Back,
-            schemes,
-            origins: origins(schemes, &authorities),
-            authorities,
-            base: Base::Front(self.line.front.clone()),
+            spelling: Arc::clone(&self.theirs),
             host: String::new(),
-            absolute: format!("{}{}", self.here, self.prefix),
-            path: self.prefix.clone(),
-            usual: self.line.there.clone(),
+            absolute: Arc::clone(&self.begin),
+            path: self.here.origin.len(),
         }
     }
 }
@@ -153,18 +174,44 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct Turning {
     pub(crate) side: Side,
+    spelling: Arc<Spelling>,
+    /// What the `Host` of a part of a batch becomes.
+    pub(crate) host: String,
+    /// What origin and base become.
+    absolute: Arc<str>,
+    /// Where the path begins in it, which is what the base of an address without an origin becomes.
+    path: usize,
+}
+
+/// How the addresses of one side are written.
+#[derive(Debug)]
+pub(crate) struct Spelling {
     schemes: &'static [&'static str],
     authorities: Vec<String>,
     /// Each scheme with each authority: how addresses are written most often.
     origins: Vec<String>,
     base: Base,
-    /// What the `Host` of a part of a batch becomes.
-    pub(crate) host: String,
-    absolute: String,
-    path: String,
     /// Origin and base as an address begins with them most often, where one spelling of them tells
     /// enough; empty where none does.
     usual: String,
+}
+
+impl Spelling {
+    /// That of an organization.
+    pub(crate) fn of(organization: &Organization) -> Self {
+        let schemes: &[&str] = match organization.origin.scheme() {
+            "http" => &["http://"],
+            _ => &["https://"],
+        };
+        let authorities = vec![organization.authority.clone()];
+        Self {
+            schemes,
+            origins: origins(schemes, &authorities),
+            authorities,
+            base: Base::Front(organization.front.clone()),
+            usual: organization.there.clone(),
+        }
+    }
 }
 
 /// What may or must stand between an origin and `/api/`.
@@ -223,9 +270,9 @@ impl Turning {
     pub(crate) fn glance(&self, raw: &[u8]) -> Option<Verdict<'_>> {
         match raw.first()? {
             b'h' => {
-                let rest = raw.strip_prefix(self.usual.as_bytes())?;
-                let ends = !self.usual.is_empty() && ends_segment(*rest.first()?);
-                ends.then(|| Turns(self.usual.len(), &self.absolute))
+                let rest = raw.strip_prefix(self.spelling.usual.as_bytes())?;
+                let ends = !self.spelling.usual.is_empty() && ends_segment(*rest.first()?);
+                ends.then(|| Turns(self.spelling.usual.len(), &self.absolute))
             }
             b'H' | b'/' | b'\\' => None,
             _ => Some(Stays),
@@ -233,7 +280,7 @@ impl Turning {
     }
 
     fn absolute(&self, start: Cursor<'_>) -> Verdict<'_> {
-        for origin in &self.origins {
+        for origin in &self.spelling.origins {
             let (length, raw) = (origin.len(), start.raw);
             if raw.len() > length
                 && matches!(raw[length], b'/' | b'?' | b'#')
@@ -247,9 +294,9 @@ impl Turning {
             }
         }
         let mut undecided = false;
-        for scheme in self.schemes {
+        for scheme in self.spelling.schemes {
             let port = if *scheme == "http://" { ":80" } else { ":443" };
-            for authority in &self.authorities {
+            for authority in &self.spelling.authorities {
                 for port in ["", port] {
                     match start.skip_all(&[scheme, authority, port]) {
                         Skipped::To(after) => match after.boundary() {
@@ -273,7 +320,7 @@ impl Turning {
     }
 
     fn based(&self, start: Cursor<'_>, kind: Kind) -> Verdict<'_> {
-        match &self.base {
+        match &self.spelling.base {
             Base::Front(front) => match start.skip(front) {
                 Skipped::More => More,
                 Skipped::Other => Stays,
@@ -336,11 +383,15 @@ impl Turning {
         }
     }
 
+    fn path(&self) -> &str {
+        &self.absolute[self.path..]
+    }
+
     fn turns(&self, base_end: Cursor<'_>, kind: Kind) -> Verdict<'_> {
         match kind {
             Kind::Absolute => Turns(base_end.at, &self.absolute),
-            Kind::HostLess if base_end.at == 0 && self.path.is_empty() => Stays,
-            Kind::HostLess => Turns(base_end.at, &self.path),
+            Kind::HostLess if base_end.at == 0 && self.path().is_empty() => Stays,
+            Kind::HostLess => Turns(base_end.at, self.path()),
         }
     }
 
@@ -618,19 +669,22 @@ impl Turning {
             Side::Back => vec!["contoso.crm.dynamics.com".into()],
             Side::There => vec!["gw:8421".into(), "gw".into()],
         };
-        Self {
-            side,
+        let spelling = Spelling {
             schemes,
             origins: origins(schemes, &authorities),
             authorities,
             base,
-            host: host.into(),
-            absolute: absolute.into(),
-            path: path.into(),
             usual: match side {
                 Side::Back => "https://contoso.crm.dynamics.com".into(),
                 Side::There => String::new(),
             },
+        };
+        Self {
+            side,
+            spelling: Arc::new(spelling),
+            host: host.into(),
+            absolute: absolute.into(),
+            path: absolute.len() - path.len(),
         }
     }
 }

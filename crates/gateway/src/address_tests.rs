@@ -158,11 +158,20 @@ fn a_row_to_take_off_is_named_by_its_address_in_the_query() {
 #[test]
 fn on_premises_the_organizations_name_stands_in_front() {
     let mut there = Turning::example(Side::There);
-    (there.absolute, there.path) = ("https://crm.local/Contoso".into(), "/Contoso".into());
+    (there.absolute, there.path) = (
+        "https://crm.local/Contoso".into(),
+        "https://crm.local".len(),
+    );
     let turned = there.turn(b"/api/data/v9.2/x");
     assert_eq!(turned.as_deref(), Some(&b"/Contoso/api/data/v9.2/x"[..]));
     let mut back = Turning::example(Side::Back);
-    (back.base, back.authorities) = (Base::Front("/Contoso".into()), vec!["crm.local".into()]);
+    back.spelling = Arc::new(Spelling {
+        schemes: &["https://"],
+        authorities: vec!["crm.local".into()],
+        origins: vec!["https://crm.local".into()],
+        base: Base::Front("/Contoso".into()),
+        usual: "https://crm.local/Contoso".into(),
+    });
     for (address, expected) in [
         (
             "https://crm.local/contoso/api/x",

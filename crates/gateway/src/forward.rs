@@ -78,7 +78,7 @@ pub(crate) async fn forward(
     Box::pin(again(worker, line, token, first, call)).await
 }
 
-async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refused> {
+async fn token(worker: &Worker, line: &Arc<Line>) -> Result<LiveToken, Refused> {
     let (app, line) = (worker.inner.app.clone(), Arc::clone(line));
     worker.at_home(async move { app.token(&line).await }).await
 }
@@ -87,7 +87,7 @@ async fn token(worker: &Worker, line: &Arc<Line>) -> Result<Arc<LiveToken>, Refu
 async fn again(
     worker: &Worker,
     line: &Arc<Line>,
-    refused: Arc<LiveToken>,
+    refused: LiveToken,
     first: Response<Box<AnswerBody>>,
     call: &mut Call,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use httparse::{ParserConfig, Status};
-use tieline_app::BearerToken;
+use tieline_app::Bearer;
 
 use crate::names::named;
 
@@ -249,7 +249,7 @@ pub(crate) struct Asked<'a> {
     /// The caller's, as far as they go on.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) host: &'a HeaderValue,
-    pub(crate) token: &'a BearerToken,
+    pub(crate) token: Bearer<'a>,
     /// How an answer may be compressed: its links are turned while it streams by, which takes a
     /// coding that can be undone.
     pub(crate) codings: &'a str,

@@ -187,7 +187,7 @@ fn a_request_is_written_with_what_the_gateway_alone_says() {
             target: "/api/x?a=%20",
             headers: &headers,
             host: &HeaderValue::from_static("contoso.crm.dynamics.com"),
-            token: &BearerToken::new("secret"),
+            token: Bearer::text("secret"),
             codings: "gzip",
             length,
         };

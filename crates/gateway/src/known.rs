@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use tieline_app::Line;
+use tieline_app::{Line, Organization};
 use tieline_core::AccountId;
 
-use crate::address::Ends;
+use crate::address::{Ends, Here, Spelling};
 
 /// So many accounts are remembered.
 const MAX: usize = 1024;
@@ -19,11 +19,19 @@ const MAX: usize = 1024;
 /// take turns, and would cost each of them what it takes to be remembered.
 const STRANGERS: usize = 8 * MAX;
 
+/// So many organizations are remembered.
+const ORGANIZATIONS: usize = 256;
+
 /// What was made for earlier calls of a worker: for each account the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     entries: RefCell<HashMap<AccountId, Entry, RandomState>>,
     strangers: Cell<usize>,
+    /// By what callers call it: hardly more than one, or one for each account, where host names
+    /// name accounts.
+    heres: RefCell<HashMap<Box<str>, Called, RandomState>>,
+    /// By origin and front.
+    spellings: RefCell<HashMap<Box<str>, Arc<Spelling>, RandomState>>,
 }
 
 /// What the ends of a call are made of.
@@ -40,21 +48,30 @@ pub(crate) struct Way<'a> {
 #[derive(Debug)]
 struct Entry {
     line: Arc<Line>,
-    scheme: &'static str,
-    forwarded: Option<&'static str>,
-    authority: String,
-    prefix: String,
+    here: Rc<Here>,
+    prefix: Box<str>,
     ends: Rc<Ends>,
 }
 
+/// How the gateway was called.
+#[derive(Debug)]
+struct Called {
+    scheme: &'static str,
+    forwarded: Option<&'static str>,
+    here: Rc<Here>,
+}
+
 impl Known {
-    pub(crate) fn ends(&self, way: &Way<'_>, make: impl FnOnce() -> Ends) -> Rc<Ends> {
+    pub(crate) fn ends(&self, way: &Way<'_>, make: impl FnOnce() -> Here) -> Rc<Ends> {
+        let here = self.here(way, make);
         let mut known = self.entries.borrow_mut();
         let held = known.get(&way.line.account_id);
-        if let Some(entry) = held.filter(|entry| entry.is(way)) {
+        if let Some(entry) = held.filter(|entry| entry.is(way, &here)) {
             return Rc::clone(&entry.ends);
         }
-        let ends = Rc::new(make());
+        let line = Arc::clone(way.line);
+        let ends = Ends::new(line, Rc::clone(&here), way.prefix, self.spelling(way.line));
+        let ends = Rc::new(ends);
         if held.is_none() && known.len() >= MAX {
             self.strangers.set(self.strangers.get() + 1);
             if self.strangers.get() < STRANGERS {
@@ -65,24 +82,60 @@ impl Known {
         }
         let entry = Entry {
             line: Arc::clone(way.line),
-            scheme: way.scheme,
-            forwarded: way.forwarded,
-            authority: way.authority.to_owned(),
-            prefix: way.prefix.to_owned(),
+            here,
+            prefix: way.prefix.into(),
             ends: Rc::clone(&ends),
         };
         known.insert(way.line.account_id, entry);
         ends
     }
+
+    fn here(&self, way: &Way<'_>, make: impl FnOnce() -> Here) -> Rc<Here> {
+        let mut heres = self.heres.borrow_mut();
+        let called = heres.get(way.authority);
+        if let Some(called) = called.filter(|called| called.is(way)) {
+            return Rc::clone(&called.here);
+        }
+        // Anybody may name any host.
+        if heres.len() >= MAX {
+            heres.clear();
+        }
+        let called = Called {
+            scheme: way.scheme,
+            forwarded: way.forwarded,
+            here: Rc::new(make()),
+        };
+        let here = Rc::clone(&called.here);
+        heres.insert(way.authority.into(), called);
+        here
+    }
+
+    fn spelling(&self, organization: &Organization) -> Arc<Spelling> {
+        let mut spellings = self.spellings.borrow_mut();
+        if let Some(spelling) = spellings.get(organization.there.as_str()) {
+            return Arc::clone(spelling);
+        }
+        if spellings.len() >= ORGANIZATIONS {
+            spellings.clear();
+        }
+        let spelling = Arc::new(Spelling::of(organization));
+        let there = organization.there.as_str().into();
+        spellings.insert(there, Arc::clone(&spelling));
+        spelling
+    }
+}
+
+impl Called {
+    fn is(&self, way: &Way<'_>) -> bool {
+        self.scheme == way.scheme && self.forwarded == way.forwarded
+    }
 }
 
 impl Entry {
     /// An account that changed has another line.
-    fn is(&self, way: &Way<'_>) -> bool {
+    fn is(&self, way: &Way<'_>, here: &Rc<Here>) -> bool {
         Arc::ptr_eq(&self.line, way.line)
-            && self.scheme == way.scheme
-            && self.forwarded == way.forwarded
-            && self.authority == way.authority
-            && self.prefix == way.prefix
+            && Rc::ptr_eq(&self.here, here)
+            && *self.prefix == *way.prefix
     }
 }

@@ -337,7 +337,7 @@ impl Sending {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue, Method};
-    use tieline_app::BearerToken;
+    use tieline_app::Bearer;
 
     use super::*;
     use crate::keep::Begun;
@@ -353,7 +353,7 @@ mod tests {
             target: "/",
             headers: &HeaderMap::new(),
             host: &HeaderValue::from_static("a"),
-            token: &BearerToken::new("b"),
+            token: Bearer::text("b"),
             codings: "identity",
             length,
         };

@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use tieline_app::{App, Line, Refused};
 use tokio_util::sync::CancellationToken;
 
-use crate::address::{Ends, called, forwarded_scheme};
+use crate::address::{Ends, Here, called, forwarded_scheme};
 use crate::admit::admit;
 use crate::answer::AnswerBody;
 use crate::coding::{Accepted, Coded};
@@ -360,10 +360,10 @@ fn ends(
         authority: authority(&head.uri, &head.headers).unwrap_or_default(),
         prefix,
     };
-    worker.known.ends(&way, || make_ends(worker, &way))
+    worker.known.ends(&way, || make_here(worker, &way))
 }
 
-fn make_ends(worker: &Worker, way: &Way<'_>) -> Ends {
+fn make_here(worker: &Worker, way: &Way<'_>) -> Here {
     let Inner { app, settings, .. } = &*worker.inner;
     let configured = app.gateway_url().as_str().trim_end_matches('/');
     let known = configured.split_once("://");
@@ -382,7 +382,7 @@ fn make_ends(worker: &Worker, way: &Way<'_>) -> Ends {
         }
         None => configured.to_owned(),
     };
-    Ends::new(Arc::clone(way.line), here, configured, way.prefix)
+    Here::new(here, configured)
 }
 
 fn beneath(front: &str, target: Target) -> Result<Target, Refused> {

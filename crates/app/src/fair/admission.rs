@@ -702,6 +702,12 @@ mod tests {
         assert_eq!(roll.unwritten(), 0);
     }
 
+    #[test]
+    fn an_account_in_use_takes_little() {
+        // A size class of the allocator: one byte more would take 64.
+        assert!(size_of::<State>() <= 448, "{}", size_of::<State>());
+    }
+
     #[tokio::test]
     async fn another_servers_pause_holds_here() {
         let fair = Fair::new();

@@ -46,12 +46,12 @@ pub(super) enum Verdict {
 /// What a consumer did since the last time that it was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) calls: u64,
-    pub(super) bulk: u64,
+    pub(super) calls: u32,
+    pub(super) bulk: u32,
     /// Turned away by us.
-    pub(super) refused: u64,
+    pub(super) refused: u32,
     /// Refused by Microsoft, hidden or not.
-    pub(super) throttled: u64,
+    pub(super) throttled: u32,
     pub(super) waited: Micros,
 }
 
@@ -118,7 +118,6 @@ impl Court {
             Class::Bulk => self.waiting() == 0,
         };
         if first && self.may_go(now, class) {
-            self.queue.pass(class, flow, share);
             self.enter(flow, class);
             return Verdict::Go;
         }
@@ -202,7 +201,7 @@ impl Court {
         self.gate.enter(class);
         let tally = self.tally(flow);
         tally.calls += 1;
-        tally.bulk += u64::from(class == Class::Bulk);
+        tally.bulk += u32::from(class == Class::Bulk);
     }
 
     fn may_go(&mut self, now: Micros, class: Class) -> bool {

@@ -3,7 +3,7 @@
 //! Start-time fair queueing (Goyal, Vin, Cheng 1996): a call gets a tag when it comes, and the
 //! lowest tag goes first. A consumer's tags advance by one over its share for each call, and never
 //! fall behind those being served: who was silent gains nothing, and who sends a thousand at once
-//! waits for itself only.
+//! waits for itself only. When nobody waits any more, all are equal again.
 
 use std::collections::BTreeMap;
 
@@ -21,20 +21,19 @@ pub(super) type Flow = u128;
 /// A call that waits.
 pub(super) type Ticket = u64;
 
+/// Calls of one class. None while nobody waits, as at most accounts: who comes then goes at once,
+/// and owes nothing to those who come later.
 #[derive(Debug, Default)]
-struct Line {
-    /// None while nobody waits, as at most accounts.
-    waiting: Option<Box<Waiting>>,
-    flows: Few<Flow, Tally>,
-    /// The tag of the call that was served last.
-    served: u64,
-}
+struct Line(Option<Box<Waiting>>);
 
 /// Calls in their order.
 #[derive(Debug, Default)]
 struct Waiting {
     order: BTreeMap<(u64, Ticket), Flow>,
     tags: HashMap<Ticket, u64>,
+    flows: Few<Flow, Tally>,
+    /// The tag of the call that was served last.
+    served: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,31 +43,53 @@ struct Tally {
 }
 
 impl Line {
+    fn push(&mut self, ticket: Ticket, flow: Flow, share: u8) {
+        self.0.get_or_insert_default().push(ticket, flow, share);
+    }
+
+    fn pop(&mut self) -> Option<Ticket> {
+        let ticket = self.0.as_mut()?.pop();
+        self.close();
+        ticket
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> bool {
+        let removed = self
+            .0
+            .as_mut()
+            .is_some_and(|waiting| waiting.remove(ticket));
+        self.close();
+        removed
+    }
+
+    /// Forgets who has waited when nobody does any more.
+    fn close(&mut self) {
+        self.0.take_if(|waiting| waiting.order.is_empty());
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.order.len())
+    }
+}
+
+impl Waiting {
     fn tag(&mut self, flow: Flow, share: u8) -> u64 {
         let served = self.served;
         let tally = self.flows.entry(flow, Tally::default);
         let tag = tally.next.max(served);
         tally.next = tag + COST / u64::from(share.max(1));
+        tally.waiting += 1;
         tag
     }
 
     fn push(&mut self, ticket: Ticket, flow: Flow, share: u8) {
         let tag = self.tag(flow, share);
-        let waiting = self.waiting.get_or_insert_default();
-        waiting.order.insert((tag, ticket), flow);
-        waiting.tags.insert(ticket, tag);
-        if let Some(tally) = self.flows.get_mut(flow) {
-            tally.waiting += 1;
-        }
-    }
-
-    fn pass(&mut self, flow: Flow, share: u8) {
-        self.served = self.tag(flow, share);
-        self.sweep();
+        self.order.insert((tag, ticket), flow);
+        self.tags.insert(ticket, tag);
     }
 
     fn pop(&mut self) -> Option<Ticket> {
-        let ((tag, ticket), flow) = self.waiting.as_mut()?.order.pop_first()?;
+        let ((tag, ticket), flow) = self.order.pop_first()?;
         self.served = self.served.max(tag);
         self.left(ticket, flow);
         self.sweep();
@@ -76,32 +97,20 @@ impl Line {
     }
 
     fn remove(&mut self, ticket: Ticket) -> bool {
-        let Some(waiting) = &mut self.waiting else {
+        let Some(tag) = self.tags.get(&ticket).copied() else {
             return false;
         };
-        let Some(tag) = waiting.tags.get(&ticket).copied() else {
-            return false;
-        };
-        if let Some(flow) = waiting.order.remove(&(tag, ticket)) {
+        if let Some(flow) = self.order.remove(&(tag, ticket)) {
             self.left(ticket, flow);
         }
         true
     }
 
     fn left(&mut self, ticket: Ticket, flow: Flow) {
-        if let Some(waiting) = &mut self.waiting {
-            waiting.tags.remove(&ticket);
-            self.waiting.take_if(|waiting| waiting.order.is_empty());
-        }
+        self.tags.remove(&ticket);
         if let Some(tally) = self.flows.get_mut(flow) {
             tally.waiting = tally.waiting.saturating_sub(1);
         }
-    }
-
-    fn len(&self) -> usize {
-        self.waiting
-            .as_ref()
-            .map_or(0, |waiting| waiting.order.len())
     }
 
     /// Forgets consumers that have nothing to wait for and nothing to make up for.
@@ -142,17 +151,13 @@ impl Queue {
         self.line_mut(class).push(ticket, flow, share);
     }
 
-    /// A call that need not wait still counts.
-    pub(super) fn pass(&mut self, class: Class, flow: Flow, share: u8) {
-        self.line_mut(class).pass(flow, share);
-    }
-
     pub(super) fn waiting(&self, class: Class) -> usize {
         self.line(class).map_or(0, Line::len)
     }
 
     pub(super) fn waiting_of(&self, class: Class, flow: Flow) -> u32 {
-        let tally = self.line(class).and_then(|line| line.flows.get(flow));
+        let waiting = self.line(class).and_then(|line| line.0.as_ref());
+        let tally = waiting.and_then(|waiting| waiting.flows.get(flow));
         tally.map_or(0, |tally| tally.waiting)
     }
 

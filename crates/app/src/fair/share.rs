@@ -331,10 +331,10 @@ fn uses(tallies: &Few<Flow, Tally>, paused: Micros) -> Vec<LimitUse> {
         .filter(|(_, tally)| **tally != Tally::default())
         .map(|(flow, tally)| LimitUse {
             consumer: consumer_of(flow),
-            calls: signed(tally.calls),
-            bulk: signed(tally.bulk),
-            refused: signed(tally.refused),
-            throttled: signed(tally.throttled),
+            calls: i64::from(tally.calls),
+            bulk: i64::from(tally.bulk),
+            refused: i64::from(tally.refused),
+            throttled: i64::from(tally.throttled),
             waited_ms: signed(tally.waited / 1_000),
             paused_ms: 0,
         })
@@ -355,10 +355,11 @@ fn put_back(court: &mut Court, used: &LimitUse) {
         return;
     };
     let tally = court.tally(flow);
-    tally.calls += unsigned(used.calls);
-    tally.bulk += unsigned(used.bulk);
-    tally.refused += unsigned(used.refused);
-    tally.throttled += unsigned(used.throttled);
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    tally.calls = tally.calls.saturating_add(number(used.calls));
+    tally.bulk = tally.bulk.saturating_add(number(used.bulk));
+    tally.refused = tally.refused.saturating_add(number(used.refused));
+    tally.throttled = tally.throttled.saturating_add(number(used.throttled));
     tally.waited += unsigned(used.waited_ms) * 1_000;
 }
 

@@ -1,6 +1,5 @@
 //! What came of a renewal: kept, or written down as a failure; and only then told.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -54,11 +53,11 @@ impl Keeper {
             obtained.obtained_at,
             obtained.expires_at,
             now,
+            self.form(),
         );
-        let token = token.map(|token| self.held(token));
         let demand = self.demand(job, now.wall).await;
         let (by, refused) = (obtained.by, std::mem::take(&mut obtained.refused));
-        let renewed = renewed_tokens(job, obtained, token.as_deref(), demand, now.wall);
+        let renewed = renewed_tokens(job, obtained, token.as_ref(), demand, now.wall);
         let unusable = Failure::UnusableToken;
         let change = match &token {
             Some(_) => StateChange {
@@ -203,7 +202,7 @@ impl Keeper {
         };
         let now = self.moment();
         let old = self.still_good(job, &failure);
-        let next = next_look(&job.row, &failure, old.as_deref(), now.wall);
+        let next = next_look(&job.row, &failure, old.as_ref(), now.wall);
         let failed = FailedRenewal {
             blocked_key: failure
                 .is_dead()
@@ -213,7 +212,7 @@ impl Keeper {
             rotation_seen: punished.then_some(RotationSeen::Punishes),
             claims: failure.claims(),
         };
-        let change = state_change(&failure, old.as_deref());
+        let change = state_change(&failure, old.as_ref());
         credentials::note_failure(&self.0.store, &job.account, &failure, now.wall).await;
         let result = Outcome::Failed(failed);
         let stored = self.persist(held, reply, &result, &change).await;
@@ -233,7 +232,7 @@ impl Keeper {
         need: Need,
         failure: &Failure,
         next: Option<DateTime<Utc>>,
-        old: Option<Arc<LiveToken>>,
+        old: Option<LiveToken>,
     ) -> Answer {
         let now = self.moment();
         let mut refused = failure.refused(job.account.name.as_str());
@@ -273,7 +272,7 @@ impl Keeper {
         reply: &mut Reply,
     ) -> Answer {
         let old = self.still_good(&job, &failure);
-        let state = state_change(&failure, old.as_deref()).state;
+        let state = state_change(&failure, old.as_ref()).state;
         if job.account.connection.state != state || failure.is_dead() {
             return match self.lease(&job, LeasePurpose::Other).await? {
                 Some(owner) => {
@@ -330,7 +329,7 @@ impl Keeper {
     pub(super) async fn still_dead(&self, job: &Job<'_>, need: Need) -> Answer {
         let now = self.moment();
         let refused = remembered(&job.account);
-        let usable = |token: &&Arc<LiveToken>| token.is_valid(now) && !is_refused(&job.row);
+        let usable = |token: &&LiveToken| token.is_valid(now) && !is_refused(&job.row);
         let old = job.token.as_ref().filter(usable);
         match old {
             Some(old) => job.slot.put(old, job.epoch),
@@ -378,7 +377,7 @@ impl Keeper {
 
     /// The old token, where callers still gain something by it. One that Dynamics refused with a
     /// challenge is worth nothing, however long it says that it lives.
-    fn still_good(&self, job: &Job<'_>, failure: &Failure) -> Option<Arc<LiveToken>> {
+    fn still_good(&self, job: &Job<'_>, failure: &Failure) -> Option<LiveToken> {
         let refused = is_refused(&job.row) && failure.is_dead();
         let now = self.moment();
         let old = job

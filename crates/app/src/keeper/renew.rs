@@ -12,7 +12,7 @@ use tieline_store::{LeasePurpose, LeaseWish, StoreError, TokenRow};
 use tokio::time::Instant;
 
 use super::gate::{Health, Pass, ShutOut, Trouble};
-use super::live::Moment;
+use super::live::{Kept, Moment};
 use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, Stored, Use, View};
 use super::slot::{Answer, Awaited, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
@@ -46,7 +46,7 @@ pub(super) struct Job<'a> {
     /// The moment at which it was read.
     pub(super) read_at: Moment,
     /// The stored token.
-    pub(super) token: Option<Arc<LiveToken>>,
+    pub(super) token: Option<LiveToken>,
 }
 
 /// An attempt that has the lease.
@@ -92,7 +92,7 @@ impl Keeper {
                 Step::Adopt => {
                     if let Some(token) = &job.token {
                         slot.put(token, job.epoch);
-                        return Ok(Arc::clone(token));
+                        return Ok(token.clone());
                     }
                 }
                 // Most flights end above: they find what another one stored. The others' futures
@@ -130,7 +130,7 @@ impl Keeper {
             return Err(Refused::new(Who::Consumer, 404, "account-unknown", detail));
         };
         let read_at = self.moment();
-        let token = stored_token(&row, read_at).map(|token| self.held(token));
+        let token = stored_token(&row, read_at, self.form());
         Ok(Job {
             slot,
             account,
@@ -420,7 +420,7 @@ fn view(job: &Job<'_>, need: Need, service_is_back: bool) -> View {
     let (account, row) = (&job.account, &job.row);
     // Callers go on with the token of an older configuration until the new one has brought its
     // first: it is one of the same organization, or it would have been taken away with the change.
-    let usable = |token: &Arc<LiveToken>| {
+    let usable = |token: &LiveToken| {
         token.is_fresh(job.read_at)
             && token.is_of_the_past(job.read_at)
             && (need == Need::Fresh || issued_here(account, row))
@@ -485,13 +485,14 @@ pub(super) fn blocked_key(version: i64, generation: i64) -> String {
     format!("v{version}g{generation}")
 }
 
-fn stored_token(row: &TokenRow, now: Moment) -> Option<LiveToken> {
+fn stored_token(row: &TokenRow, now: Moment, kept: Kept) -> Option<LiveToken> {
     LiveToken::new(
         row.access_token.as_ref()?,
         row.generation,
         row.obtained_at?,
         row.access_expires_at?,
         now,
+        kept,
     )
 }
 

@@ -11,19 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::gate::Gate;
-use super::live::Moment;
+use super::live::{LiveCell, Moment};
 use super::{LiveToken, Need};
 use crate::error::{Refused, Who};
 
 /// What a flight ends with.
-pub(super) type Answer = Result<Arc<LiveToken>, Refused>;
+pub(super) type Answer = Result<LiveToken, Refused>;
 
 /// Renewals that callers can force within [`FORCED_WINDOW`] by showing a 401. An organization that
 /// refuses every token would otherwise make us ask for one with every call, which Microsoft
@@ -35,7 +34,7 @@ const FORCED_WINDOW: Duration = Duration::from_secs(60);
 /// One account's place in memory.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    live: ArcSwapOption<LiveToken>,
+    live: LiveCell,
     /// When the account was last used, in seconds since 1970.
     used: AtomicU32,
     /// Counts changes seen, so that a renewal that began before one does not overrule it.
@@ -172,13 +171,13 @@ impl Future for Flight {
 
 impl Slot {
     /// The token, if it may be handed out.
-    pub(super) fn fresh(&self, now: Moment) -> Option<Arc<LiveToken>> {
-        self.live.load_full().filter(|token| token.is_fresh(now))
+    pub(super) fn fresh(&self, now: Moment) -> Option<LiveToken> {
+        self.live.get().filter(|token| token.is_fresh(now))
     }
 
     /// The token, if it is valid at all.
-    pub(super) fn valid(&self, now: Moment) -> Option<Arc<LiveToken>> {
-        self.live.load_full().filter(|token| token.is_valid(now))
+    pub(super) fn valid(&self, now: Moment) -> Option<LiveToken> {
+        self.live.get().filter(|token| token.is_valid(now))
     }
 
     /// Marks the present, to be shown again when something is put in.
@@ -187,12 +186,12 @@ impl Slot {
     }
 
     /// Puts a token in, unless the account changed since `epoch` or a later one is there.
-    pub(super) fn put(&self, token: &Arc<LiveToken>, epoch: u32) {
+    pub(super) fn put(&self, token: &LiveToken, epoch: u32) {
         self.with_busy(|busy| {
             busy.cooling = None;
-            let later = |held: &Arc<LiveToken>| held.generation() > token.generation();
-            if self.epoch() == epoch && !self.live.load().as_ref().is_some_and(later) {
-                self.live.store(Some(Arc::clone(token)));
+            let later = |held: LiveToken| held.generation() > token.generation();
+            if self.epoch() == epoch && !self.live.get().is_some_and(later) {
+                self.live.store(Some(token.clone()));
             }
             busy.wake();
         });
@@ -240,8 +239,7 @@ impl Slot {
     /// Whether what is held is older than a generation that was stored.
     pub(super) fn is_behind(&self, generation: i64) -> bool {
         self.live
-            .load()
-            .as_ref()
+            .get()
             .is_none_or(|token| token.generation() < generation)
     }
 
@@ -356,7 +354,7 @@ impl Slot {
 
     /// Looks at the token without taking it.
     pub(super) fn peek<T>(&self, look: impl FnOnce(&LiveToken) -> T) -> Option<T> {
-        self.live.load().as_ref().map(|token| look(token))
+        self.live.get().map(|token| look(&token))
     }
 
     fn with_busy<T>(&self, change: impl FnOnce(&mut Busy) -> T) -> T {
@@ -390,7 +388,7 @@ impl Seat {
     }
 
     /// The token, if it may be handed out.
-    pub(super) fn fresh(&self, now: Moment) -> Option<Arc<LiveToken>> {
+    pub(super) fn fresh(&self, now: Moment) -> Option<LiveToken> {
         self.0.fresh(now)
     }
 
@@ -465,6 +463,7 @@ mod tests {
     use secrecy::SecretString;
     use tokio::sync::Semaphore;
 
+    use super::super::live::Kept;
     use super::*;
 
     fn now() -> Moment {
@@ -474,10 +473,10 @@ mod tests {
         }
     }
 
-    fn token(generation: i64) -> Arc<LiveToken> {
+    fn token(generation: i64) -> LiveToken {
         let (text, now) = (SecretString::from("t"), now());
         let end = now.wall + TimeDelta::hours(1);
-        Arc::new(LiveToken::new(&text, generation, now.wall, end, now).expect("a header"))
+        LiveToken::new(&text, generation, now.wall, end, now, Kept::AsText).expect("a header")
     }
 
     async fn answered(joined: Joined) -> Answer {

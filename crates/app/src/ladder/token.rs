@@ -1,7 +1,5 @@
 //! Token and claims: does the token service give a token, and is it the right one?
 
-use std::sync::Arc;
-
 use secrecy::SecretString;
 use tieline_core::{Actor, ConsentInfo, Evidence, GrantType};
 use tieline_entra::{Claims, ClaimsError, Dialect, TokenClient, is_guid};
@@ -197,7 +195,7 @@ impl Climb<'_> {
         (!brought && !changed.iter().any(|field| depends.contains(field))).then_some(account.id)
     }
 
-    async fn obtain_changed(&self, luggage: &Luggage) -> Result<Arc<LiveToken>, Found> {
+    async fn obtain_changed(&self, luggage: &Luggage) -> Result<LiveToken, Found> {
         let settings = luggage
             .settings
             .clone()
@@ -230,7 +228,7 @@ impl Climb<'_> {
             .ok_or_else(|| found_of_failure(Failure::UnusableToken))
         });
         match asking.await {
-            Ok(found) => found.map(Arc::new),
+            Ok(found) => found,
             Err(_) => Err(Found::failed("renewal-ended")),
         }
     }

@@ -129,9 +129,10 @@ type KeyUse = (ApiKeyId, DateTime<Utc>);
 
 #[derive(Debug, Default)]
 struct Uses {
-    accounts: HashMap<(ConsumerId, AccountId), DateTime<Utc>>,
+    /// In seconds since 1970. There may be a hundred thousand accounts, and few consumers.
+    accounts: HashMap<ConsumerId, HashMap<AccountId, u32>>,
     /// Those whose turn it is to be written down; the others come when these have gone.
-    due: Vec<AccountUse>,
+    due: Vec<(ConsumerId, AccountId, u32)>,
     keys: HashMap<ApiKeyId, DateTime<Utc>>,
 }
 
@@ -363,8 +364,9 @@ impl App {
             .uses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        uses.accounts
-            .insert((caller.consumer_id, line.account_id), now);
+        let seconds = u32::try_from(ms / 1_000).unwrap_or_default();
+        let accounts = uses.accounts.entry(caller.consumer_id).or_default();
+        accounts.insert(line.account_id, seconds);
         uses.keys.insert(caller.key_id, now);
     }
 
@@ -484,11 +486,17 @@ impl Lines {
     fn take_uses(&self) -> (Vec<AccountUse>, Vec<KeyUse>, bool) {
         let uses = &mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         if uses.due.is_empty() {
-            let accounts = std::mem::take(&mut uses.accounts).into_iter();
-            uses.due = accounts.map(|((c, a), at)| (c, a, at)).collect();
+            for (consumer, accounts) in std::mem::take(&mut uses.accounts) {
+                let accounts = accounts.into_iter();
+                uses.due
+                    .extend(accounts.map(|(account, at)| (consumer, account, at)));
+            }
         }
         let kept = uses.due.len().saturating_sub(FLUSH_MAX);
-        let rows = uses.due.split_off(kept);
+        let rows = uses.due.split_off(kept).into_iter();
+        let date = |seconds| DateTime::from_timestamp_secs(i64::from(seconds)).unwrap_or_default();
+        let rows = rows.map(|(consumer, account, at)| (consumer, account, date(at)));
+        let rows = rows.collect();
         let keys = std::mem::take(&mut uses.keys).into_iter().collect();
         let more = !uses.due.is_empty() || !uses.accounts.is_empty();
         (rows, keys, more)

@@ -22,8 +22,8 @@ use crate::error::StoreError;
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Readers of SQLite: they don't block each other or the writer (WAL).
-const SQLITE_READERS: u32 = 4;
+/// Readers of SQLite at most; they don't block each other or the writer (WAL).
+const SQLITE_READERS: usize = 4;
 /// Pages that the writer keeps, in kibibytes (a negative number says so). SQLite's own measure is
 /// two thousand for each connection; the operating system keeps the file's pages once for all.
 const SQLITE_WRITER_CACHE: &str = "-512";
@@ -192,6 +192,13 @@ impl Store {
     }
 }
 
+/// As many as there are processors: more would only take turns, and each holds half a megabyte.
+/// A long list must not hold up everything else, so there are two at least.
+fn sqlite_readers() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(SQLITE_READERS, usize::from);
+    u32::try_from(processors.clamp(2, SQLITE_READERS)).unwrap_or(2)
+}
+
 impl Database {
     async fn sqlite(path: &Path) -> Result<Self, StoreError> {
         prepare_file(path)?;
@@ -219,7 +226,7 @@ impl Database {
             .connect_with(options.clone())
             .await?;
         let read = SqlitePoolOptions::new()
-            .max_connections(SQLITE_READERS)
+            .max_connections(sqlite_readers())
             .acquire_timeout(PATIENCE)
             .test_before_acquire(false)
             .connect_with(options.pragma("cache_size", SQLITE_READER_CACHE))

@@ -66,7 +66,7 @@ fn json(origin: &str, size: usize) -> Vec<u8> {
         "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nContent-Type: application/json; \
          odata.metadata=full\r\nContent-Length: {length}\r\nODATA-Version: 4.0\r\n\
          x-ms-service-request-id: 7d1c1a4c-5b5c-4b0a-9f0e-4b8f4b6c1e11\r\n\
-         x-ms-ratelimit-burst-remaining-xrm-requests: 5999\r\n\
+         x-ms-ratelimit-burst-remaining-xrm-requests: 5999999\r\n\
          Date: Tue, 24 Nov 2026 12:00:00 GMT\r\n\r\n{body}"
     )
     .into_bytes()

@@ -55,6 +55,34 @@ fn an_account_has_a_host_of_its_own() {
 }
 
 #[test]
+fn links_lead_back_the_way_that_each_call_came() {
+    let upstream = linking();
+    // One thread serves all of them, and remembers what the last one was called by.
+    let line = line_with(&upstream, "[gateway]\nworkers = 1\n");
+    let https = "X-Forwarded-Proto: https\r\n";
+    for _ in 0..2 {
+        for (host, account, headers, begin) in [
+            ("a.example", "", "", "http://a.example"),
+            ("b.example:99", "", "", "http://b.example:99"),
+            ("a.example", "", https, "https://a.example"),
+            ("a.example", "/Line", "", "http://a.example/Line"),
+            ("a.example", "/line", "", "http://a.example/line"),
+            ("A.example", "/line", https, "https://A.example/line"),
+            ("a.example", "", "", "http://a.example"),
+        ] {
+            let answered = by_host(
+                &line,
+                host,
+                &format!("GET {account}/api/data/v9.2/x"),
+                headers,
+            );
+            let link = format!("{{\"@odata.id\":\"{begin}/api/x\"}}");
+            assert!(answered.ends_with(&link), "{begin}: {answered}");
+        }
+    }
+}
+
+#[test]
 fn refusals_speak_the_callers_language() {
     let upstream = linking();
     let line = line_with(&upstream, CONFIGURATION);

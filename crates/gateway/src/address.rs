@@ -121,10 +121,11 @@ impl Ends {
                 id: self.line.account_id.to_string(),
             },
             // Which account it is about may be said in many ways, or not at all.
-            usual: String::new(),
+            usual: "".into(),
         };
         Turning {
             side: Side::There,
+            usual: Arc::clone(&spelling.usual),
             spelling: Arc::new(spelling),
             host: self.line.authority.clone(),
             absolute: self.line.there.as_str().into(),
@@ -135,6 +136,7 @@ impl Ends {
     fn make_back(&self) -> Turning {
         Turning {
             side: Side::Back,
+            usual: Arc::clone(&self.theirs.usual),
             spelling: Arc::clone(&self.theirs),
             host: String::new(),
             absolute: Arc::clone(&self.begin),
@@ -181,6 +183,9 @@ pub(crate) struct Turning {
     absolute: Arc<str>,
     /// Where the path begins in it, which is what the base of an address without an origin becomes.
     path: usize,
+    /// Origin and base as an address begins with them most often, where one spelling of them tells
+    /// enough; empty where none does. A page asks for it with every link.
+    usual: Arc<str>,
 }
 
 /// How the addresses of one side are written.
@@ -191,9 +196,7 @@ pub(crate) struct Spelling {
     /// Each scheme with each authority: how addresses are written most often.
     origins: Vec<String>,
     base: Base,
-    /// Origin and base as an address begins with them most often, where one spelling of them tells
-    /// enough; empty where none does.
-    usual: String,
+    usual: Arc<str>,
 }
 
 impl Spelling {
@@ -209,7 +212,7 @@ impl Spelling {
             origins: origins(schemes, &authorities),
             authorities,
             base: Base::Front(organization.front.clone()),
-            usual: organization.there.clone(),
+            usual: organization.there.as_str().into(),
         }
     }
 }
@@ -270,9 +273,9 @@ impl Turning {
     pub(crate) fn glance(&self, raw: &[u8]) -> Option<Verdict<'_>> {
         match raw.first()? {
             b'h' => {
-                let rest = raw.strip_prefix(self.spelling.usual.as_bytes())?;
-                let ends = !self.spelling.usual.is_empty() && ends_segment(*rest.first()?);
-                ends.then(|| Turns(self.spelling.usual.len(), &self.absolute))
+                let rest = raw.strip_prefix(self.usual.as_bytes())?;
+                let ends = !self.usual.is_empty() && ends_segment(*rest.first()?);
+                ends.then(|| Turns(self.usual.len(), &self.absolute))
             }
             b'H' | b'/' | b'\\' => None,
             _ => Some(Stays),
@@ -676,11 +679,12 @@ impl Turning {
             base,
             usual: match side {
                 Side::Back => "https://contoso.crm.dynamics.com".into(),
-                Side::There => String::new(),
+                Side::There => "".into(),
             },
         };
         Self {
             side,
+            usual: Arc::clone(&spelling.usual),
             spelling: Arc::new(spelling),
             host: host.into(),
             absolute: absolute.into(),

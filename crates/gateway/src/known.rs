@@ -29,7 +29,7 @@ pub(crate) struct Known {
     strangers: Cell<usize>,
     /// By what callers call it: hardly more than one, or one for each account, where host names
     /// name accounts.
-    heres: RefCell<HashMap<Box<str>, Called, RandomState>>,
+    called: RefCell<HashMap<Box<str>, Rc<Called>, RandomState>>,
     /// By origin and front.
     spellings: RefCell<HashMap<Box<str>, Arc<Spelling>, RandomState>>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Way<'a> {
 #[derive(Debug)]
 struct Entry {
     line: Arc<Line>,
-    here: Rc<Here>,
+    called: Rc<Called>,
     prefix: Box<str>,
     ends: Rc<Ends>,
 }
@@ -58,19 +58,20 @@ struct Entry {
 struct Called {
     scheme: &'static str,
     forwarded: Option<&'static str>,
+    authority: Box<str>,
     here: Rc<Here>,
 }
 
 impl Known {
     pub(crate) fn ends(&self, way: &Way<'_>, make: impl FnOnce() -> Here) -> Rc<Ends> {
-        let here = self.here(way, make);
         let mut known = self.entries.borrow_mut();
         let held = known.get(&way.line.account_id);
-        if let Some(entry) = held.filter(|entry| entry.is(way, &here)) {
+        if let Some(entry) = held.filter(|entry| entry.is(way)) {
             return Rc::clone(&entry.ends);
         }
-        let line = Arc::clone(way.line);
-        let ends = Ends::new(line, Rc::clone(&here), way.prefix, self.spelling(way.line));
+        let called = self.called(way, make);
+        let (line, here) = (Arc::clone(way.line), Rc::clone(&called.here));
+        let ends = Ends::new(line, here, way.prefix, self.spelling(way.line));
         let ends = Rc::new(ends);
         if held.is_none() && known.len() >= MAX {
             self.strangers.set(self.strangers.get() + 1);
@@ -82,7 +83,7 @@ impl Known {
         }
         let entry = Entry {
             line: Arc::clone(way.line),
-            here,
+            called,
             prefix: way.prefix.into(),
             ends: Rc::clone(&ends),
         };
@@ -90,24 +91,23 @@ impl Known {
         ends
     }
 
-    fn here(&self, way: &Way<'_>, make: impl FnOnce() -> Here) -> Rc<Here> {
-        let mut heres = self.heres.borrow_mut();
-        let called = heres.get(way.authority);
-        if let Some(called) = called.filter(|called| called.is(way)) {
-            return Rc::clone(&called.here);
+    fn called(&self, way: &Way<'_>, make: impl FnOnce() -> Here) -> Rc<Called> {
+        let mut all = self.called.borrow_mut();
+        if let Some(called) = all.get(way.authority).filter(|called| called.is(way)) {
+            return Rc::clone(called);
         }
         // Anybody may name any host.
-        if heres.len() >= MAX {
-            heres.clear();
+        if all.len() >= MAX {
+            all.clear();
         }
-        let called = Called {
+        let called = Rc::new(Called {
             scheme: way.scheme,
             forwarded: way.forwarded,
+            authority: way.authority.into(),
             here: Rc::new(make()),
-        };
-        let here = Rc::clone(&called.here);
-        heres.insert(way.authority.into(), called);
-        here
+        });
+        all.insert(way.authority.into(), Rc::clone(&called));
+        called
     }
 
     fn spelling(&self, organization: &Organization) -> Arc<Spelling> {
@@ -127,15 +127,15 @@ impl Known {
 
 impl Called {
     fn is(&self, way: &Way<'_>) -> bool {
-        self.scheme == way.scheme && self.forwarded == way.forwarded
+        self.scheme == way.scheme
+            && self.forwarded == way.forwarded
+            && *self.authority == *way.authority
     }
 }
 
 impl Entry {
     /// An account that changed has another line.
-    fn is(&self, way: &Way<'_>, here: &Rc<Here>) -> bool {
-        Arc::ptr_eq(&self.line, way.line)
-            && Rc::ptr_eq(&self.here, here)
-            && *self.prefix == *way.prefix
+    fn is(&self, way: &Way<'_>) -> bool {
+        Arc::ptr_eq(&self.line, way.line) && self.called.is(way) && *self.prefix == *way.prefix
     }
 }

@@ -192,8 +192,8 @@ impl Store {
     }
 }
 
-/// As many as there are processors: more would only take turns, and each holds half a megabyte.
-/// A long list must not hold up everything else, so there are two at least.
+/// As many as there are processors: more would only take turns, and each holds pages and
+/// statements of its own. A long list must not hold up everything else, so there are two at least.
 fn sqlite_readers() -> u32 {
     let processors = std::thread::available_parallelism().map_or(SQLITE_READERS, usize::from);
     u32::try_from(processors.clamp(2, SQLITE_READERS)).unwrap_or(2)

@@ -14,6 +14,7 @@ use crate::error::AppError;
 use crate::fair::Fair;
 use crate::keeper::Keeper;
 use crate::lines::Lines;
+use crate::moment::Moment;
 use crate::notify::{Notifier, NotifySettings};
 use crate::outbound::Outbound;
 use crate::people::Attempts;
@@ -96,6 +97,12 @@ impl App {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.0.clock.now()
+    }
+
+    /// The same by both clocks, for what a call asks of it.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment::now(&*self.0.clock)
     }
 
     /// Origin of the console as people reach it.

@@ -39,6 +39,8 @@ use std::time::Duration;
 
 use tieline_core::{AccountLimits, ConsumerLimits, OnThrottle, Priority};
 
+use crate::moment::Moment;
+
 pub use admission::Admitted;
 pub use told::{Limit, Told};
 
@@ -106,6 +108,8 @@ pub struct Wish {
 pub struct Terms {
     /// How it is treated.
     pub class: Class,
+    /// When it came.
+    came: Moment,
     /// When its answer must have begun.
     pub deadline: Option<tokio::time::Instant>,
     /// When it stops waiting for its turn.
@@ -115,17 +119,16 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Puts a wish and settings together.
+    /// Puts a wish and settings together, for a call that came at this moment.
     #[must_use]
-    pub fn of(wish: &Wish, limits: &ConsumerLimits) -> Self {
-        let now = tokio::time::Instant::now();
+    pub fn of(wish: &Wish, limits: &ConsumerLimits, came: Moment) -> Self {
         let class = Class::of(wish.class, limits.priority);
         let whole = wish
             .deadline
             .or(limits.deadline_ms.map(Duration::from_millis));
         // The answer must be out before the deadline, not at it.
         let early = |whole: Duration| whole.saturating_sub((whole / 20).min(MARGIN));
-        let deadline = whole.map(|whole| now + early(whole));
+        let deadline = whole.map(|whole| came.steady + early(whole));
         let patience = match class {
             Class::Interactive => PATIENCE,
             Class::Bulk => PATIENCE_BULK,
@@ -133,8 +136,9 @@ impl Terms {
         let waits = limits.on_throttle == OnThrottle::Wait;
         Self {
             class,
+            came,
             deadline,
-            give_up: deadline.unwrap_or(now + patience),
+            give_up: deadline.unwrap_or(came.steady + patience),
             waits,
         }
     }

@@ -41,13 +41,13 @@ use tieline_core::{AccountId, Clock};
 use tieline_entra::TokenClient;
 use tieline_store::Store;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Refused, Who};
+use crate::moment::Moment;
 use crate::outbound::Outbound;
 use gate::Gates;
-use live::{Kept, Moment};
+use live::Kept;
 use slot::{Answer, Awaited, Joined, Slot};
 
 /// How long a caller waits for a new token while the old one is still valid.
@@ -216,8 +216,7 @@ impl Keeper {
     }
 
     /// A token that is at hand and fresh.
-    pub(crate) fn fresh(&self, account: AccountId, seat: &Seat) -> Option<LiveToken> {
-        let now = self.moment();
+    pub(crate) fn fresh(&self, account: AccountId, seat: &Seat, now: Moment) -> Option<LiveToken> {
         let token = seat.fresh(now)?;
         if token.falls_due(now) {
             self.renew_ahead(account, &token);
@@ -253,10 +252,7 @@ impl Keeper {
     }
 
     fn moment(&self) -> Moment {
-        Moment {
-            wall: self.0.clock.now(),
-            steady: Instant::now(),
-        }
+        Moment::now(&*self.0.clock)
     }
 
     fn slot(&self, account: AccountId) -> Arc<Slot> {

@@ -19,6 +19,7 @@ mod ladder;
 mod lines;
 mod lookup;
 mod maps;
+mod moment;
 mod notify;
 mod obtain;
 mod organization;
@@ -40,6 +41,7 @@ pub use headroom::{ConsumerUse, Headroom, Used};
 pub use help::{Explanation, explain, explain_known, explain_plain, explain_reason};
 pub use keeper::{Bearer, LiveToken};
 pub use lines::{CallerPass, Line};
+pub use moment::Moment;
 pub use notify::{
     MailProblem, MailSettings, MailTls, NotifySettings, WebhookForm, WebhookTrial, explain_span,
     mail_check,

@@ -25,6 +25,7 @@ use crate::error::{AppError, Refused, Who};
 use crate::fair::Standing;
 use crate::keeper::{LiveToken, Seat};
 use crate::maps::{ConcurrentMap, HashMap, HashSet};
+use crate::moment::Moment;
 use crate::organization::{Organization, Organizations};
 
 /// "Last used" is kept to the minute: finer would write a row per call.
@@ -193,8 +194,8 @@ impl App {
 
     /// A token that is at hand and fresh; the way that takes no lock and never waits.
     #[must_use]
-    pub fn token_fresh(&self, line: &Line) -> Option<LiveToken> {
-        self.0.keeper.fresh(line.account_id, &line.seat)
+    pub fn token_fresh(&self, line: &Line, now: Moment) -> Option<LiveToken> {
+        self.0.keeper.fresh(line.account_id, &line.seat, now)
     }
 
     /// Finds an account by id or name, or the default account when none is named.
@@ -223,7 +224,12 @@ impl App {
     ///
     /// # Errors
     /// When the consumer may not use the account.
-    pub fn caller_may_use(&self, caller: &CallerPass, line: &Line) -> Result<(), Refused> {
+    pub fn caller_may_use(
+        &self,
+        caller: &CallerPass,
+        line: &Line,
+        now: Moment,
+    ) -> Result<(), Refused> {
         if !caller.granted.covers(line.account_id) {
             let detail = format!(
                 "The consumer '{}' has no grant for the account '{}'. An administrator can add \
@@ -237,7 +243,7 @@ impl App {
                 detail,
             ));
         }
-        self.note_use(caller, line);
+        self.note_use(caller, line, now);
         Ok(())
     }
 
@@ -341,9 +347,8 @@ impl App {
     }
 
     /// Notes a use, once a minute for each key and account.
-    fn note_use(&self, caller: &CallerPass, line: &Line) {
-        let now = self.now();
-        let ms = now.timestamp_millis();
+    fn note_use(&self, caller: &CallerPass, line: &Line, now: Moment) {
+        let ms = now.wall_ms();
         let minute = u64::try_from(ms / USE_RESOLUTION_MS).unwrap_or_default() & MINUTE_BITS;
         let mark = caller.mark | minute;
         // Most accounts are used by few applications at a time, whose marks are here already.
@@ -367,7 +372,7 @@ impl App {
         let seconds = u32::try_from(ms / 1_000).unwrap_or_default();
         let accounts = uses.accounts.entry(caller.consumer_id).or_default();
         accounts.insert(line.account_id, seconds);
-        uses.keys.insert(caller.key_id, now);
+        uses.keys.insert(caller.key_id, now.wall());
     }
 
     pub(crate) async fn flush_uses(&self, stop: CancellationToken) {

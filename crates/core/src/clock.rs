@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,6 +10,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> DateTime<Utc>;
+
+    /// The same in milliseconds since 1970; for what is asked so often that a calendar is too dear.
+    fn now_ms(&self) -> i64 {
+        self.now().timestamp_millis()
+    }
 }
 
 /// The machine's clock.
@@ -19,6 +25,15 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
+
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or_else(|before| -milliseconds(before.duration()), milliseconds)
+    }
+}
+
+fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A clock that stands still until it is told to move; for tests and rehearsals.
@@ -64,5 +79,14 @@ mod tests {
         assert_eq!(clock.now(), start + TimeDelta::days(100));
         clock.advance(TimeDelta::days(-200));
         assert_eq!(clock.now(), start - TimeDelta::days(100));
+    }
+
+    #[test]
+    fn milliseconds_are_the_same_moment() {
+        let start = Utc::now();
+        assert_eq!(ManualClock::new(start).now_ms(), start.timestamp_millis());
+        let (before, now) = (SystemClock.now(), SystemClock.now_ms());
+        let after = SystemClock.now();
+        assert!((before.timestamp_millis()..=after.timestamp_millis()).contains(&now));
     }
 }

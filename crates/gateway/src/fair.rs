@@ -2,6 +2,7 @@
 //! where the consumer wants that and the call can be sent again.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +80,10 @@ pub(crate) async fn call(
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
     let app = &worker.inner.app;
     let admitted = app.call_admit(caller, line, terms).await?;
-    let answer = in_time(terms, line, forward(worker, line, &mut call)).await?;
+    let answer = {
+        let forwarded = pin!(forward(worker, line, &mut call, admitted.at));
+        in_time(terms, line, forwarded).await?
+    };
     let told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
     if !told.is_refusal() {
         admitted.answered(&told);
@@ -128,7 +132,9 @@ async fn wait_out(
         admitted.answered(&told);
         metrics::counter!("tieline_fair_waited_out_total").increment(1);
         admitted = Box::pin(app.call_admit_again(caller, line, terms)).await?;
-        answer = Box::pin(in_time(terms, line, forward(worker, line, &mut call))).await?;
+        let mut forwarded = Box::pin(forward(worker, line, &mut call, admitted.at));
+        answer = in_time(terms, line, forwarded.as_mut()).await?;
+        drop(forwarded);
         told = Told::read(answer.status().as_u16(), answer.headers(), || app.now());
         if !told.is_refusal() {
             admitted.answered(&told);
@@ -138,9 +144,12 @@ async fn wait_out(
 }
 
 /// Reads what comes before the call's turn, such as a body that is kept, until the deadline.
+///
+/// What is awaited here and below comes pinned: a future that is handed on by value is copied each
+/// time, and those of a call are a kilobyte long.
 pub(crate) async fn before_deadline<T>(
     terms: &Terms,
-    read: impl Future<Output = Result<T, Refused>>,
+    read: Pin<&mut impl Future<Output = Result<T, Refused>>>,
 ) -> Result<T, Refused> {
     let Some(deadline) = terms.deadline else {
         return read.await;
@@ -156,7 +165,7 @@ pub(crate) async fn before_deadline<T>(
 async fn in_time<T>(
     terms: &Terms,
     line: &Line,
-    answer: impl Future<Output = Result<T, Refused>>,
+    answer: Pin<&mut impl Future<Output = Result<T, Refused>>>,
 ) -> Result<T, Refused> {
     let Some(deadline) = terms.deadline else {
         return answer.await;

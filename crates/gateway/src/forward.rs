@@ -1,13 +1,13 @@
 //! Phase four: the call to Dynamics, with one replay where the token was refused.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use tieline_app::{Line, LiveToken, OutboundError, Refused, Who};
+use tieline_app::{Line, LiveToken, Moment, OutboundError, Refused, Who};
 
 use crate::answer::AnswerBody;
 use crate::coding::Accepted;
@@ -66,8 +66,9 @@ pub(crate) async fn forward(
     worker: &Worker,
     line: &Arc<Line>,
     call: &mut Call,
+    now: Moment,
 ) -> Result<Response<Box<AnswerBody>>, Refused> {
-    let token = match worker.inner.app.token_fresh(line) {
+    let token = match worker.inner.app.token_fresh(line, now) {
         Some(token) => token,
         None => Box::pin(token(worker, line)).await?,
     };
@@ -221,8 +222,11 @@ impl Attempt<'_> {
             codings: call.accepted.for_upstream(),
             length: body.length().or(nothing),
         };
-        let answered = leased.wire.exchange(&asked, body);
-        match self.within(answered).await? {
+        let answered = {
+            let answered = pin!(leased.wire.exchange(&asked, body));
+            self.within(answered).await?
+        };
+        match answered {
             Ok(head) => {
                 let patience = self.worker.inner.settings.body_timeout;
                 Ok(head.map(|()| AnswerBody::http1(leased, patience)))
@@ -246,7 +250,7 @@ impl Attempt<'_> {
         mut sender: Http2,
         body: Outgoing,
     ) -> Result<Response<Box<AnswerBody>>, Failure> {
-        let answered = sender.try_send_request(self.request(body)?);
+        let answered = pin!(sender.try_send_request(self.request(body)?));
         match self.within(answered).await? {
             Ok(answer) => {
                 let patience = self.worker.inner.settings.body_timeout;
@@ -293,9 +297,8 @@ impl Attempt<'_> {
 
     /// Waits for the head of an answer. While the caller still sends, the time begins anew with
     /// every piece: a large body on a slow line is no fault of Dynamics.
-    async fn within<T>(&self, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn within<T>(&self, mut answer: Pin<&mut impl Future<Output = T>>) -> Result<T, Failure> {
         let limit = self.worker.inner.settings.answer_timeout;
-        let mut answer = pin!(answer);
         loop {
             let answered = self.worker.patience.within(limit, answer.as_mut()).await;
             if let Some(answered) = answered {

@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tieline_app::{Refused, Who};
 
-use crate::GatewaySettings;
 use crate::turn::{Passing, Turner};
+use crate::worker::Worker;
 
 /// A body that can be sent again, or one that streams.
 pub(crate) enum CallBody {
@@ -25,14 +25,14 @@ impl CallBody {
     /// Keeps a body that is small, whether or not its size was said in front; lets any other
     /// stream. What a client learned here it says again: its links are turned either way.
     pub(crate) async fn of(
+        worker: &Worker,
         body: Incoming,
-        settings: &GatewaySettings,
         turner: Option<Turner>,
     ) -> Result<Self, Refused> {
         if body.is_end_stream() && turner.is_none() {
             return Ok(Self::Kept(Bytes::new()));
         }
-        let max = settings.replay_max;
+        let max = worker.inner.settings.replay_max;
         let large = body.size_hint().exact().is_some_and(|size| size > max);
         let begun = if large {
             Begun {
@@ -40,7 +40,7 @@ impl CallBody {
                 rest: Some(body),
             }
         } else {
-            begin(body, max, settings.body_timeout).await?
+            begin(worker, body, max).await?
         };
         Ok(match (begun, turner) {
             (Begun { first, rest: None }, Some(turner)) => Self::Kept(turner.whole(first)),
@@ -71,15 +71,16 @@ impl Begun {
 
 /// Reads a body to its end, or until it is too long to be kept; most have come with their head, in
 /// one piece.
-async fn begin(mut body: Incoming, max: u64, patience: Duration) -> Result<Begun, Refused> {
+async fn begin(worker: &Worker, mut body: Incoming, max: u64) -> Result<Begun, Refused> {
+    let limit = worker.inner.settings.body_timeout;
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while !body.is_end_stream() {
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(cut_off()),
-            Err(_) => return Err(stalled(patience)),
+        let frame = match worker.patience.within(limit, body.frame()).await {
+            Some(Some(Ok(frame))) => frame,
+            Some(None) => break,
+            Some(Some(Err(_))) => return Err(cut_off()),
+            None => return Err(stalled(limit)),
         };
         let Ok(data) = frame.into_data() else {
             continue;

@@ -9,14 +9,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use metrics::{Counter, Histogram};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use tieline_app::{CallerPass, Line};
+use tieline_app::{CallerPass, Line, Moment};
 use tieline_core::{AccountId, ConsumerId};
 
 use crate::marks::Marks;
@@ -149,16 +148,17 @@ fn calls_of(account: &str, consumer: &str, status: u16, failed: &'static str) ->
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) trace_id: TraceId,
-    began: Instant,
+    /// When it came.
+    pub(crate) came: Moment,
     pub(crate) line: Option<Arc<Line>>,
     pub(crate) caller: Option<Arc<CallerPass>>,
 }
 
 impl Seen {
-    pub(crate) fn new(headers: &HeaderMap, marks: Marks) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, marks: Marks, came: Moment) -> Self {
         Self {
             trace_id: TraceId::of(headers, marks),
-            began: Instant::now(),
+            came,
             line: None,
             caller: None,
         }
@@ -172,7 +172,7 @@ impl Seen {
         status: u16,
         failed: &'static str,
     ) {
-        let elapsed = self.began.elapsed();
+        let elapsed = self.came.elapsed();
         let account = self.line.as_ref().map_or("", |line| &line.name);
         let consumer = self
             .caller
@@ -222,9 +222,9 @@ impl TraceId {
 
     fn random() -> Self {
         // It names a call and keeps no secret: what is quick will do.
-        let bytes = RANDOM.with_borrow_mut(|random| random.random::<[u8; Self::LENGTH / 2]>());
+        let bytes = RANDOM.with_borrow_mut(|random| random.random::<u128>());
         let mut digits = [0; Self::LENGTH];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes.to_ne_bytes()) {
             pair.copy_from_slice(&HEX[usize::from(byte)]);
         }
         Self(digits)

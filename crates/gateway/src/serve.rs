@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -158,7 +158,7 @@ pub(crate) async fn answer(
         return Ok(Response::new(told(body)));
     }
     let marks = Marks::of(&head.headers);
-    let mut seen = Seen::new(&head.headers, marks);
+    let mut seen = Seen::new(&head.headers, marks, worker.inner.app.moment());
     let allowed = &worker.inner.settings.allowed_origins;
     let origin = if marks.has(Marks::ORIGIN) {
         head.headers.get(header::ORIGIN).cloned()
@@ -239,14 +239,14 @@ async fn pass(
         None => find(worker, account.map(Cow::into_owned), others).await?,
     };
     let line = seen.line.insert(line);
-    app.caller_may_use(caller, line)?;
+    app.caller_may_use(caller, line, seen.came)?;
 
-    let terms = app.call_terms(caller, &fair::wish(&head.headers, marks)?);
+    let terms = app.call_terms(caller, &fair::wish(&head.headers, marks)?, seen.came);
 
     let ends = ends(worker, line, head, marks, prefix, scheme);
     let mut headers = std::mem::take(&mut head.headers);
     let turner = turner(&mut headers, marks, &ends);
-    let body = CallBody::of(body, settings, turner);
+    let body = pin!(CallBody::of(worker, body, turner));
     let body = fair::before_deadline(&terms, body).await?;
     let says_nothing = says_nothing(&body, &head.method, marks);
     let accepted = Accepted::of(&headers, marks);

@@ -19,6 +19,7 @@ use super::rate::Rate;
 use super::roll::{Noted, Roll};
 use super::{Class, Micros, Rules, Terms, Told};
 use crate::maps::{ConcurrentMap, HashMap};
+use crate::moment::Moment;
 
 /// What the clock begins with: never so little that a window before it would begin before zero.
 const BEFORE: Micros = 7_200 * super::SECOND;
@@ -348,7 +349,8 @@ impl Standing {
     fn ask(self: &Arc<Self>, flow: Flow, share: u8, terms: &Terms) -> Result<Asked, Turned> {
         let (place, since) = {
             let mut slot = self.lock();
-            let now = self.hub.now();
+            let at = Instant::now();
+            let now = self.hub.at(at);
             let state = self.state(&mut slot);
             let class = state.court.class_of(now, flow, terms.class);
             let ask = Ask {
@@ -365,7 +367,10 @@ impl Standing {
             let verdict = state.court.ask(now, &ask, ticket);
             self.note(state, now);
             match verdict {
-                Verdict::Go => return Ok(Asked::Goes(self.admitted(flow, class, now, now))),
+                Verdict::Go => {
+                    let at = terms.came.later(at);
+                    return Ok(Asked::Goes(self.admitted(flow, class, now, at)));
+                }
                 Verdict::Paused(until) => return Err(Turned::Paused(after(now, until))),
                 Verdict::Full(until) => return Err(Turned::Full(after(now, until))),
                 Verdict::Wait => {}
@@ -403,7 +408,8 @@ impl Standing {
         };
         // A call that does not wait out a pause still waits for a place, as all do.
         let came = tokio::time::timeout_at(terms.give_up, woken).await;
-        let now = self.hub.now();
+        let at = Instant::now();
+        let now = self.hub.at(at);
         let waited = now.saturating_sub(since);
         let class = place.class;
         if let Ok(Ok(())) = came {
@@ -411,7 +417,7 @@ impl Standing {
             metrics::histogram!("tieline_fair_wait_seconds", "class" => class.as_str())
                 .record(Duration::from_micros(waited).as_secs_f64());
             self.change(|court, _| court.tally(flow).waited += waited);
-            return Ok(self.admitted(flow, class, now, since));
+            return Ok(self.admitted(flow, class, now, terms.came.later(at)));
         }
         drop(place);
         let next = self.change(|court, now| {
@@ -421,19 +427,13 @@ impl Standing {
         Err(Turned::TimeUp(next))
     }
 
-    fn admitted(
-        self: &Arc<Self>,
-        flow: Flow,
-        class: Class,
-        begun: Micros,
-        since: Micros,
-    ) -> Admitted {
+    fn admitted(self: &Arc<Self>, flow: Flow, class: Class, begun: Micros, at: Moment) -> Admitted {
         Admitted {
             standing: Arc::clone(self),
             flow,
             class,
             begun,
-            waited: Duration::from_micros(begun.saturating_sub(since)),
+            at,
             open: true,
         }
     }
@@ -537,8 +537,8 @@ pub struct Admitted {
     flow: Flow,
     /// How it is treated.
     pub class: Class,
-    /// How long it waited.
-    pub waited: Duration,
+    /// When.
+    pub at: Moment,
     begun: Micros,
     open: bool,
 }
@@ -585,6 +585,7 @@ impl Drop for Admitted {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use tieline_core::SystemClock;
 
     use super::super::few::Few;
     use super::super::told::Refusal;
@@ -601,7 +602,8 @@ mod tests {
             class: Some(class),
             deadline: Some(deadline),
         };
-        Terms::of(&wish, &ConsumerLimits::default())
+        let came = Moment::now(&SystemClock);
+        Terms::of(&wish, &ConsumerLimits::default(), came)
     }
 
     fn patient() -> Terms {

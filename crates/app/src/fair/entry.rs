@@ -8,12 +8,13 @@ use super::{Class, Terms, Wish};
 use crate::app::App;
 use crate::error::{Refused, Who};
 use crate::lines::{CallerPass, Line};
+use crate::moment::Moment;
 
 impl App {
-    /// On what terms a consumer's call waits for its turn.
+    /// On what terms a consumer's call waits for its turn, which came at this moment.
     #[must_use]
-    pub fn call_terms(&self, caller: &CallerPass, wish: &Wish) -> Terms {
-        Terms::of(wish, &caller.limits)
+    pub fn call_terms(&self, caller: &CallerPass, wish: &Wish, came: Moment) -> Terms {
+        Terms::of(wish, &caller.limits, came)
     }
 
     /// Lets a call in: at once, or when its turn has come.

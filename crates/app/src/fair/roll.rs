@@ -130,16 +130,18 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use tieline_core::{AccountId, ConsumerLimits};
+    use tieline_core::{AccountId, ConsumerLimits, SystemClock};
 
     use super::super::{SECOND, Terms, Wish};
     use super::*;
     use crate::fair::Fair;
+    use crate::moment::Moment;
 
     /// Accounts, each of which was called once.
     async fn called(count: usize) -> Fair {
         let fair = Fair::new();
-        let terms = Terms::of(&Wish::default(), &ConsumerLimits::default());
+        let came = Moment::now(&SystemClock);
+        let terms = Terms::of(&Wish::default(), &ConsumerLimits::default(), came);
         for _ in 0..count {
             let standing = fair.standing(AccountId::generate(DateTime::UNIX_EPOCH));
             drop(standing.admit(1, 10, &terms).await.expect("free"));

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use tieline_core::ConnectionState;
 
 use super::Keeper;
-use super::live::Moment;
 use super::schedule::is_unused;
+use crate::moment::Moment;
 
 /// What was found in memory.
 #[derive(Debug, Default)]
@@ -29,12 +29,12 @@ impl Keeper {
             let seconds = |span: chrono::TimeDelta| span.to_std().map_or(0.0, |s| s.as_secs_f64());
             metrics::gauge!("tieline_accounts_held").set(held.accounts);
             metrics::gauge!("tieline_tokens_held").set(held.tokens);
-            let first = held.first_end.map_or(0.0, |end| seconds(end - now.wall));
+            let first = held.first_end.map_or(0.0, |end| seconds(end - now.wall()));
             metrics::gauge!("tieline_token_first_expiry_seconds").set(first);
-            let oldest = held.oldest.map_or(0.0, |at| seconds(now.wall - at));
+            let oldest = held.oldest.map_or(0.0, |at| seconds(now.wall() - at));
             metrics::gauge!("tieline_token_oldest_age_seconds").set(oldest);
         }
-        self.measure_database(now.wall).await;
+        self.measure_database(now.wall()).await;
     }
 
     /// Counts what is held, and drops what nobody uses.
@@ -47,8 +47,8 @@ impl Keeper {
                 valid.then(|| (token.expires_at(), token.obtained_at()))
             });
             let token = token.flatten();
-            if is_unused(slot, now.wall) {
-                self.forget_unused(*account, now.wall);
+            if is_unused(slot, now.wall()) {
+                self.forget_unused(*account, now.wall());
                 continue;
             }
             found.accounts += 1;

@@ -13,20 +13,13 @@ use triomphe::ThinArc;
 
 use super::bearer::{Bearer, Form};
 use super::timing;
+use crate::moment::Moment;
 
 /// A token is not handed out in its last minute: the call that carries it takes time too, and
 /// Microsoft's clock is not ours.
 const MARGIN: Duration = Duration::from_secs(60);
 /// How far a stored token may seem to come from the future before our own clock is doubted.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
-
-/// The present moment by both clocks. The wall's can be set forward and back; the other one only
-/// runs, but stands still while the machine sleeps. A token ends when either says so.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) wall: DateTime<Utc>,
-    pub(super) steady: Instant,
-}
 
 /// A valid access token. Cheap to clone.
 ///
@@ -94,7 +87,7 @@ impl LiveToken {
         let token = token.expose_secret();
         HeaderValue::from_bytes(token.as_bytes()).ok()?;
         let life = expires_at - obtained_at;
-        let left = (expires_at - now.wall).min(life).max(TimeDelta::zero());
+        let left = (expires_at - now.wall()).min(life).max(TimeDelta::zero());
         let until_due = (left - timing::lead(life)).max(TimeDelta::zero());
         let after = |span: TimeDelta| now.steady + span.to_std().unwrap_or_default();
         let packed = match kept {
@@ -120,8 +113,7 @@ impl LiveToken {
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Option<Self> {
-        let steady = Instant::now();
-        let moment = Moment { wall: now, steady };
+        let moment = Moment::new(now, Instant::now());
         Self::new(token, 0, now, expires_at, moment, Kept::AsText)
     }
 
@@ -182,7 +174,7 @@ impl LiveToken {
 
     /// Whether it was obtained before `now`, by a clock that has not been set back since.
     pub(super) fn is_of_the_past(&self, now: Moment) -> bool {
-        self.obtained_at() <= now.wall + CLOCK_TOLERANCE
+        self.obtained_at() <= now.wall() + CLOCK_TOLERANCE
     }
 
     /// Whether its renewal is due. Says so once.
@@ -193,7 +185,7 @@ impl LiveToken {
     /// Whether more than this is left by both clocks.
     fn has_left(&self, least: Duration, now: Moment) -> bool {
         let steady = self.life().ends.saturating_duration_since(now.steady);
-        let wall = milliseconds(self.life().expires_at - now.wall.timestamp_millis());
+        let wall = milliseconds(self.life().expires_at - now.wall_ms());
         steady.min(wall) > least
     }
 }
@@ -222,16 +214,16 @@ mod tests {
 
     fn at(wall: i64, steady: u64, start: Instant) -> Moment {
         let epoch: DateTime<Utc> = "2026-11-23T08:00:00Z".parse().expect("a date");
-        Moment {
-            wall: epoch + TimeDelta::seconds(wall),
-            steady: start + Duration::from_secs(steady),
-        }
+        Moment::new(
+            epoch + TimeDelta::seconds(wall),
+            start + Duration::from_secs(steady),
+        )
     }
 
     fn token(life: i64, now: Moment) -> LiveToken {
         let text = SecretString::from("eyJhbGciOi");
-        let end = now.wall + TimeDelta::seconds(life);
-        LiveToken::new(&text, 3, now.wall, end, now, Kept::Packed).expect("a header")
+        let end = now.wall() + TimeDelta::seconds(life);
+        LiveToken::new(&text, 3, now.wall(), end, now, Kept::Packed).expect("a header")
     }
 
     #[test]
@@ -287,6 +279,6 @@ mod tests {
     fn a_token_that_is_no_header_is_refused() {
         let now = at(0, 0, Instant::now());
         let text = SecretString::from("a\r\nb");
-        assert!(LiveToken::new(&text, 1, now.wall, now.wall, now, Kept::AsText).is_none());
+        assert!(LiveToken::new(&text, 1, now.wall(), now.wall(), now, Kept::AsText).is_none());
     }
 }

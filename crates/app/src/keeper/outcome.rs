@@ -55,9 +55,9 @@ impl Keeper {
             now,
             self.form(),
         );
-        let demand = self.demand(job, now.wall).await;
+        let demand = self.demand(job, now.wall()).await;
         let (by, refused) = (obtained.by, std::mem::take(&mut obtained.refused));
-        let renewed = renewed_tokens(job, obtained, token.as_ref(), demand, now.wall);
+        let renewed = renewed_tokens(job, obtained, token.as_ref(), demand, now.wall());
         let unusable = Failure::UnusableToken;
         let change = match &token {
             Some(_) => StateChange {
@@ -71,7 +71,7 @@ impl Keeper {
         };
         let result = Outcome::Renewed(renewed);
         let stored = self.persist(held, reply, &result, &change).await;
-        credentials::note(&self.0.store, &job.account, by, &refused, now.wall).await;
+        credentials::note(&self.0.store, &job.account, by, &refused, now.wall()).await;
         match (stored, token) {
             (true, Some(token)) => {
                 count("renewed");
@@ -202,7 +202,7 @@ impl Keeper {
         };
         let now = self.moment();
         let old = self.still_good(job, &failure);
-        let next = next_look(&job.row, &failure, old.as_ref(), now.wall);
+        let next = next_look(&job.row, &failure, old.as_ref(), now.wall());
         let failed = FailedRenewal {
             blocked_key: failure
                 .is_dead()
@@ -213,7 +213,7 @@ impl Keeper {
             claims: failure.claims(),
         };
         let change = state_change(&failure, old.as_ref());
-        credentials::note_failure(&self.0.store, &job.account, &failure, now.wall).await;
+        credentials::note_failure(&self.0.store, &job.account, &failure, now.wall()).await;
         let result = Outcome::Failed(failed);
         let stored = self.persist(held, reply, &result, &change).await;
         count_failure(&failure);
@@ -242,7 +242,7 @@ impl Keeper {
         }
         let pause = next
             .filter(|_| !failure.is_dead())
-            .and_then(|next| (next - now.wall).to_std().ok());
+            .and_then(|next| (next - now.wall()).to_std().ok());
         refused.retry_after = pause;
         let gate = failure.is_of_service().then(|| {
             let gate = self.0.gates.of(&job.account.token_url);
@@ -309,7 +309,7 @@ impl Keeper {
     pub(super) fn pausing(&self, job: &Job<'_>, need: Need) -> Answer {
         let now = self.moment();
         let mut refused = remembered(&job.account);
-        let pause = job.row.renew_at.map(|until| until - now.wall);
+        let pause = job.row.renew_at.map(|until| until - now.wall());
         let pause = pause
             .and_then(|pause| pause.to_std().ok())
             .unwrap_or_default();
@@ -334,7 +334,7 @@ impl Keeper {
         match old {
             Some(old) => job.slot.put(old, job.epoch),
             None if job.account.connection.state == ConnectionState::Degraded => {
-                self.end_degraded(job, now.wall).await?;
+                self.end_degraded(job, now.wall()).await?;
             }
             None if matches!(need, Need::Due(_)) => {
                 self.0.store.token_schedule(job.account.id, None).await?;

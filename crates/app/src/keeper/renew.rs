@@ -12,13 +12,14 @@ use tieline_store::{LeasePurpose, LeaseWish, StoreError, TokenRow};
 use tokio::time::Instant;
 
 use super::gate::{Health, Pass, ShutOut, Trouble};
-use super::live::{Kept, Moment};
+use super::live::Kept;
 use super::protocol::{self, Claims, Lease, Maker, Mark, Reuse, Standing, Step, Stored, Use, View};
 use super::slot::{Answer, Awaited, Reply, Slot};
 use super::timing::{jitter, pause_goes_on};
 use super::{Keeper, LiveToken, Need};
 use crate::credentials;
 use crate::error::{Refused, Who};
+use crate::moment::Moment;
 use crate::obtain::{Attempt, Failure, Obtained, Offered};
 use crate::settings::client_key;
 
@@ -430,7 +431,7 @@ fn view(job: &Job<'_>, need: Need, service_is_back: bool) -> View {
         && !service_is_back
         && row
             .renew_at
-            .is_some_and(|until| pause_goes_on(until, job.read_at.wall));
+            .is_some_and(|until| pause_goes_on(until, job.read_at.wall()));
     View {
         generation: row.generation,
         token: match job.token.as_ref().is_some_and(usable) {

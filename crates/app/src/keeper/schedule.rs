@@ -138,7 +138,7 @@ impl ClockWatch {
     fn new(keeper: &Keeper) -> Self {
         let now = keeper.moment();
         Self {
-            wall: now.wall,
+            wall: now.wall(),
             steady: now.steady,
             upkeep: now.steady,
         }
@@ -148,8 +148,8 @@ impl ClockWatch {
         let now = keeper.moment();
         let steady = now.steady.saturating_duration_since(self.steady);
         let expected = self.wall + TimeDelta::from_std(steady).unwrap_or_default();
-        (self.wall, self.steady) = (now.wall, now.steady);
-        let off = now.wall - expected;
+        (self.wall, self.steady) = (now.wall(), now.steady);
+        let off = now.wall() - expected;
         let jumped = off.abs() > JUMP;
         if jumped {
             tracing::warn!(seconds = off.num_seconds(), "this machine's clock was set");

@@ -17,9 +17,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::gate::Gate;
-use super::live::{LiveCell, Moment};
+use super::live::LiveCell;
 use super::{LiveToken, Need};
 use crate::error::{Refused, Who};
+use crate::moment::Moment;
 
 /// What a flight ends with.
 pub(super) type Answer = Result<LiveToken, Refused>;
@@ -467,16 +468,14 @@ mod tests {
     use super::*;
 
     fn now() -> Moment {
-        Moment {
-            wall: "2026-11-23T08:00:00Z".parse().expect("a date"),
-            steady: Instant::now(),
-        }
+        let wall = "2026-11-23T08:00:00Z".parse().expect("a date");
+        Moment::new(wall, Instant::now())
     }
 
     fn token(generation: i64) -> LiveToken {
         let (text, now) = (SecretString::from("t"), now());
-        let end = now.wall + TimeDelta::hours(1);
-        LiveToken::new(&text, generation, now.wall, end, now, Kept::AsText).expect("a header")
+        let end = now.wall() + TimeDelta::hours(1);
+        LiveToken::new(&text, generation, now.wall(), end, now, Kept::AsText).expect("a header")
     }
 
     async fn answered(joined: Joined) -> Answer {

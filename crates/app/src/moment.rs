@@ -55,3 +55,19 @@ impl Moment {
         self.steady.elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_moment_is_later_by_both_clocks() {
+        let (wall, steady) = (Utc::now(), Instant::now());
+        let came = Moment::new(wall, steady);
+        let later = came.later(steady + Duration::from_millis(1_500));
+        assert_eq!(later.wall_ms() - came.wall_ms(), 1_500);
+        assert_eq!(later.steady - came.steady, Duration::from_millis(1_500));
+        // A steady clock does not run back, and nothing is made of it if it should.
+        assert_eq!(later.later(steady).wall_ms(), later.wall_ms());
+    }
+}

@@ -1,6 +1,7 @@
 //! The clients: connections that stay open, each with one request under way.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,8 @@ impl Round {
 /// Connections to one door.
 pub struct Clients {
     door: Door,
-    open: Vec<Client>,
+    /// Taken in turn: a connection that nobody uses is closed after a while.
+    open: VecDeque<Client>,
 }
 
 struct Client {
@@ -80,9 +82,9 @@ enum Stream {
 
 impl Clients {
     pub async fn connect(door: Door, count: usize) -> Self {
-        let mut open = Vec::with_capacity(count);
+        let mut open = VecDeque::with_capacity(count);
         for number in 0..count {
-            open.push(Client::connect(&door, number).await);
+            open.push_back(Client::connect(&door, number).await);
         }
         Self { door, open }
     }
@@ -107,7 +109,7 @@ impl Clients {
         }
         stop.set(true);
         for task in tasks {
-            self.open.push(task.await.unwrap());
+            self.open.push_back(task.await.unwrap());
         }
     }
 
@@ -126,7 +128,7 @@ impl Clients {
             }));
         }
         for task in tasks {
-            self.open.push(task.await.unwrap());
+            self.open.push_back(task.await.unwrap());
         }
     }
 
@@ -151,7 +153,7 @@ impl Clients {
             tokio::select! {
                 beaten = beat.recv() => {
                     let Some(()) = beaten else { break };
-                    let Some(mut client) = self.open.pop() else { continue };
+                    let Some(mut client) = self.open.pop_front() else { continue };
                     let (door, took) = (self.door.clone(), took.clone());
                     under_way += 1;
                     tokio::task::spawn_local(async move {
@@ -162,7 +164,7 @@ impl Clients {
                 }
                 Some((client, micros)) = came.recv() => {
                     under_way -= 1;
-                    self.open.push(client);
+                    self.open.push_back(client);
                     all.push(micros);
                 }
             }
@@ -170,7 +172,7 @@ impl Clients {
         while under_way > 0 {
             if let Some((client, micros)) = came.recv().await {
                 under_way -= 1;
-                self.open.push(client);
+                self.open.push_back(client);
                 all.push(micros);
             }
         }
